@@ -1,0 +1,73 @@
+"""RequestContext: who asks, for which tenant, and what they have already seen.
+
+It travels explicitly: a session is opened *with* a context, so nothing can run without a tenant.
+"""
+
+import enum
+import uuid
+from dataclasses import dataclass, field
+from uuid import UUID
+
+HEADQUARTERS = "hq"
+"""The tenant whose roles may span tenants."""
+
+
+class ActorKind(enum.StrEnum):
+    ANONYMOUS = "anonymous"
+    USER = "user"
+    CUSTOMER = "customer"
+    API_KEY = "api-key"
+    SYSTEM = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts. ``tenant`` is where the identity lives, which for hq staff is not the tenant
+    acted upon."""
+
+    kind: ActorKind
+    tenant: str
+    id: UUID | None = None
+
+    def __str__(self) -> str:
+        """As change records name it, e.g. ``user:0199...`` or ``anonymous``."""
+        return self.kind.value if self.id is None else f"{self.kind.value}:{self.id}"
+
+
+@dataclass(slots=True)
+class RequestContext:
+    """The state of one request or job.
+
+    ``token`` is the WAL position the caller has seen (P2); a write raises it. ``node`` is the
+    database node this request is pinned to (P1), chosen at its first read and opaque here;
+    ``lost_nodes`` failed under it. ``round_trips`` counts the messages it waited for.
+    """
+
+    tenant: str
+    actor: Actor
+    request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    reason: str | None = None
+    token: int = 0
+    wrote: bool = False
+    node: object | None = None
+    lost_nodes: set[object] = field(default_factory=set)
+    round_trips: int = 0
+
+    def for_tenant(self, tenant: str) -> "RequestContext":
+        """The same request, looking at another tenant's rows, for example its caller's home."""
+        return RequestContext(
+            tenant=tenant,
+            actor=self.actor,
+            request_id=self.request_id,
+            reason=self.reason,
+            token=self.token,
+            node=self.node,
+            lost_nodes=self.lost_nodes,
+        )
+
+
+def system_context(tenant: str, reason: str) -> RequestContext:
+    """A context for a command or a job that acts for no user."""
+    return RequestContext(
+        tenant=tenant, actor=Actor(ActorKind.SYSTEM, tenant), reason=reason
+    )

@@ -1,0 +1,52 @@
+"""Where changes are recorded: the transaction's own records, and the log made from them (P4)."""
+
+import datetime as dt
+from typing import Any
+
+from sqlalchemy import BigInteger, Identity, Index, func
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from impact.engine.db.base import TenantScoped
+
+
+class ChangeColumns(TenantScoped):
+    """What a change record and its entry in the log both say."""
+
+    __abstract__ = True
+
+    table_name: Mapped[str]
+    row_id: Mapped[str | None]
+    action: Mapped[str]
+    before: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    after: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
+    actor: Mapped[str | None]
+    request_id: Mapped[str | None]
+    reason: Mapped[str | None]
+
+
+class ChangeRecord(ChangeColumns):
+    """One changed row, in the changing transaction, until it has been moved to the log."""
+
+    __tablename__ = "change_record"
+
+    id: Mapped[int] = mapped_column(
+        BigInteger, Identity(always=True), primary_key=True, sort_order=-99
+    )
+    occurred_at: Mapped[dt.datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class AuditLog(ChangeColumns):
+    """The log, in partitions by time; ``hash`` chains each tenant's entries."""
+
+    __tablename__ = "audit_log"
+    __table_args__ = (
+        Index("ix_audit_log_tenant_occurred", "tenant_id", "occurred_at", "id"),
+        {"postgresql_partition_by": "RANGE (occurred_at)"},
+    )
+
+    id: Mapped[int] = mapped_column(
+        BigInteger, primary_key=True, autoincrement=False, sort_order=-99
+    )
+    occurred_at: Mapped[dt.datetime] = mapped_column(primary_key=True, sort_order=-98)
+    hash: Mapped[bytes | None]

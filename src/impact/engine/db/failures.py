@@ -1,0 +1,103 @@
+"""From what a driver raises to what Impact says."""
+
+import asyncio
+
+import asyncpg
+from sqlalchemy.exc import DBAPIError, PendingRollbackError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from impact.errors import (
+    ConflictError,
+    ImpactError,
+    InvalidDataError,
+    NodeLostError,
+    QueryTimeoutError,
+    UnavailableError,
+)
+
+DRIVER_ERRORS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    DBAPIError,
+    PendingRollbackError,
+    PoolTimeoutError,
+    OSError,
+    asyncio.TimeoutError,
+)
+
+_LOST_CLASSES = ("08", "57P")
+"""SQLSTATE 08: connection exceptions; 57P: the server was shut down, crashed or is starting."""
+
+READ_ONLY_TRANSACTION = "25006"
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """The SQLSTATE of a driver's error, through SQLAlchemy's wrapping."""
+    seen: BaseException | None = error
+    while seen is not None:
+        state = getattr(seen, "sqlstate", None)
+        if isinstance(state, str):
+            return state
+        seen = getattr(seen, "orig", None) or seen.__cause__
+    return None
+
+
+def is_node_lost(error: BaseException) -> bool:
+    """Whether the connection or the server, rather than the statement, failed."""
+    state = sqlstate(error)
+    if state is not None:
+        return state.startswith(_LOST_CLASSES)
+    if isinstance(error, PoolTimeoutError):
+        return False
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or isinstance(
+            error.__cause__, OSError | asyncpg.InterfaceError
+        )
+    return isinstance(error, OSError | asyncpg.InterfaceError | asyncio.TimeoutError)
+
+
+def translate(error: BaseException) -> ImpactError:  # noqa: PLR0911 - one return a case
+    """What to tell the caller. An error that only a defect explains comes back as a 500."""
+    if isinstance(error, ImpactError):
+        return error
+    state = sqlstate(error)
+    if isinstance(error, PoolTimeoutError):
+        return UnavailableError("all database connections are busy")
+    if is_node_lost(error):
+        return NodeLostError("the connection to the database was lost")
+    match state:
+        case "23505":
+            return ConflictError(_detail(error) or "it exists already")
+        case "23503":
+            return ConflictError(_detail(error) or "something it refers to is missing or in use")
+        case "23514" | "23502" | "22003" | "22P02" | "22021" | "22001":
+            return InvalidDataError("a value is outside of what this field can hold")
+        case "40001" | "40P01":
+            return UnavailableError("the change collided with another; send it again")
+        case "57014":
+            return QueryTimeoutError("the database took too long for this request")
+        case "25006":
+            return UnavailableError("the primary database is changing; send it again")
+        case "53300" | "53200" | "53100":
+            return UnavailableError("the database is short of resources")
+        case _:
+            return ImpactError("the database refused a statement")
+
+
+def _detail(error: BaseException) -> str | None:
+    """``Key (handle)=(shirt) already exists``, without the tenant that stands in every key."""
+    seen: BaseException | None = error
+    while seen is not None:
+        detail = getattr(seen, "detail", None)
+        if isinstance(detail, str) and detail.startswith("Key ("):
+            names, _, rest = detail.removeprefix("Key (").partition(")=(")
+            values, _, rest = rest.partition(")")
+            shown = [
+                f"{name} '{value}'"
+                for name, value in zip(names.split(", "), values.split(", "), strict=False)
+                if name != "tenant_id"
+            ]
+            problem = "already exists" if "already exists" in rest else "is missing or in use"
+            return f"{', '.join(shown)} {problem}"
+        seen = getattr(seen, "orig", None) or seen.__cause__
+    return None

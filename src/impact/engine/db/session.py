@@ -1,0 +1,268 @@
+"""Sessions and the unit of work: the one place where transactions begin and end.
+
+A ReadSession cannot write; a WriteSession is a ReadSession that can. Both are opened with a
+RequestContext, which fixes the tenant for row-level security and for every statement. Nothing
+else in the project says COMMIT (a test checks).
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import asyncpg
+from sqlalchemy import Executable, Select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.orm import with_loader_criteria
+
+from impact.context import RequestContext
+from impact.engine.db import tenancy
+from impact.engine.db.base import TenantScoped
+from impact.engine.db.consistency import CAUSAL, Consistency, parse_lsn
+from impact.engine.db.failures import (
+    DRIVER_ERRORS,
+    READ_ONLY_TRANSACTION,
+    is_node_lost,
+    sqlstate,
+    translate,
+)
+from impact.engine.db.nodes import Node, NodeSet
+from impact.engine.db.statements import Statement
+from impact.errors import ImpactError, NotFoundError
+
+T = TypeVar("T")
+AfterCommit = Callable[[], Awaitable[None]]
+
+
+class ReadSession:
+    """Reads of one transaction on one node, for one tenant."""
+
+    def __init__(self, context: RequestContext, connection: AsyncConnection, driver: Any) -> None:
+        self.context = context
+        self.tenant = context.tenant
+        self._driver: asyncpg.Connection = driver
+        self._connection = connection
+        self._orm_session: AsyncSession | None = None
+
+    async def fetch(self, statement: Statement, **values: Any) -> list[asyncpg.Record]:
+        """All rows of a named statement."""
+        arguments = statement.bind(self.tenant, values)
+        self.context.round_trips += 1
+        rows: list[asyncpg.Record] = await self._driver.fetch(statement.sql, *arguments)
+        return rows
+
+    async def fetch_one(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
+        """The first row of a named statement, or None."""
+        arguments = statement.bind(self.tenant, values)
+        self.context.round_trips += 1
+        return await self._driver.fetchrow(statement.sql, *arguments)
+
+    async def fetch_value(self, statement: Statement, **values: Any) -> Any:
+        """The first column of the first row, or None."""
+        row = await self.fetch_one(statement, **values)
+        return None if row is None else row[0]
+
+    async def scalars(self, query: Select[tuple[T]]) -> Sequence[T]:
+        """The entities an ORM query selects, of this session's tenant alone."""
+        return (await self._orm.scalars(self._scoped(query))).unique().all()
+
+    async def scalar(self, query: Select[tuple[T]]) -> T | None:
+        """The first entity or value an ORM query selects, or None."""
+        result: T | None = await self._orm.scalar(self._scoped(query))
+        return result
+
+    async def one(self, query: Select[tuple[T]], missing: str) -> T:
+        """Like ``scalar``, but raises NotFoundError with the text ``missing`` for None."""
+        found = await self.scalar(query)
+        if found is None:
+            raise NotFoundError(missing)
+        return found
+
+    @property
+    def _orm(self) -> AsyncSession:
+        if self._orm_session is None:
+            self._orm_session = AsyncSession(
+                self._connection, expire_on_commit=False, autoflush=False
+            )
+        return self._orm_session
+
+    def _scoped(self, query: Select[tuple[T]]) -> Select[tuple[T]]:
+        """The query with the tenant's filter on every tenant table it touches."""
+        tenant = self.tenant
+        return query.options(
+            with_loader_criteria(
+                TenantScoped, lambda entity: entity.tenant_id == tenant, include_aliases=True
+            )
+        )
+
+
+class WriteSession(ReadSession):
+    """A unit of work on the primary: all of it is committed, or none."""
+
+    def __init__(self, context: RequestContext, connection: AsyncConnection, driver: Any) -> None:
+        super().__init__(context, connection, driver)
+        self._after_commit: list[AfterCommit] = []
+
+    def add(self, *entities: TenantScoped) -> None:
+        """Insert the entities at the next flush, as this session's tenant."""
+        for entity in entities:
+            entity.tenant_id = self.tenant
+        self._orm.add_all(entities)
+
+    async def delete(self, entity: TenantScoped) -> None:
+        await self._orm.delete(entity)
+
+    async def flush(self) -> None:
+        """Send what was added and changed; raises ConflictError where a constraint refuses."""
+        try:
+            await self._orm.flush()
+        except DRIVER_ERRORS as error:
+            raise translate(error) from error
+
+    async def refresh(self, entity: TenantScoped, *attributes: str) -> None:
+        await self._orm.refresh(entity, attributes or None)
+
+    async def execute(self, statement: Statement, **values: Any) -> str:
+        """Run a named statement that returns no rows; answers its command tag."""
+        arguments = statement.bind(self.tenant, values)
+        self.context.round_trips += 1
+        tag: str = await self._driver.execute(statement.sql, *arguments)
+        return tag
+
+    async def execute_orm(self, query: Executable) -> None:
+        """Run an ORM-enabled INSERT, UPDATE or DELETE; the caller filters on the tenant."""
+        await self._orm.execute(query)
+
+    @property
+    def driver(self) -> asyncpg.Connection:
+        """The bare connection, for COPY. Row-level security is all that guards it."""
+        return self._driver
+
+    def after_commit(self, effect: AfterCommit) -> None:
+        """Run ``effect`` once the change is durable; a rollback drops it."""
+        self._after_commit.append(effect)
+
+
+class Database:
+    """The sessions of one process: ``async with database.write(context) as session``."""
+
+    def __init__(self, nodes: NodeSet) -> None:
+        self.nodes = nodes
+
+    @contextlib.asynccontextmanager
+    async def read(
+        self,
+        context: RequestContext,
+        consistency: Consistency = CAUSAL,
+        *,
+        timeout: float | None = None,
+    ) -> AsyncIterator[ReadSession]:
+        """A read-only transaction on the node that the context's consistency allows.
+
+        ``timeout`` in seconds replaces the statement timeout, for reports. A node that cannot
+        be reached is ejected and the next one is asked, until none is left (UnavailableError).
+        A node lost later raises NodeLostError; the HTTP layer then runs a GET again elsewhere.
+        """
+        text = tenancy.begin(context, read_only=True, timeout=timeout)
+        async with contextlib.AsyncExitStack() as stack:
+            while True:
+                node = await self.nodes.choose(context, consistency)
+                try:
+                    connection, driver = await self._begin(stack, node, context, text)
+                except DRIVER_ERRORS as error:
+                    if not is_node_lost(error):
+                        raise translate(error) from error
+                    self._lose(node, context)
+                    continue
+                break
+            node.served += 1
+            session = ReadSession(context, connection, driver)
+            with self._translated(node, context):
+                yield session
+                # Ends the transaction; nothing was changed, so there is nothing to commit.
+                context.round_trips += 1
+                await driver.execute("ROLLBACK")
+
+    @contextlib.asynccontextmanager
+    async def write(self, context: RequestContext) -> AsyncIterator[WriteSession]:
+        """A unit of work on the primary, committed when the block ends without an error.
+
+        Afterwards the context's token is the WAL position of the commit (P2). Raises
+        UnavailableError while there is no primary.
+        """
+        text = tenancy.begin(context, read_only=False)
+        async with contextlib.AsyncExitStack() as stack:
+            node = self.nodes.primary()
+            try:
+                connection, driver = await self._begin(stack, node, context, text)
+            except DRIVER_ERRORS as error:
+                # Nothing was sent: once more, should another node have taken over.
+                if not is_node_lost(error):
+                    raise translate(error) from error
+                node.eject()
+                node = self.nodes.primary()
+                with self._translated(node, context):
+                    connection, driver = await self._begin(stack, node, context, text)
+            context.wrote = True
+            context.node = node
+            node.served += 1
+            session = WriteSession(context, connection, driver)
+            with self._translated(node, context):
+                yield session
+                if session._orm_session is not None:
+                    await session.flush()
+                context.round_trips += 2
+                if await driver.execute("COMMIT") != "COMMIT":
+                    # A statement failed and somebody swallowed its error: PostgreSQL rolled back.
+                    raise ImpactError("the change failed and was rolled back")
+                context.token = max(context.token, await _position(driver))
+            for effect in session._after_commit:
+                await effect()
+
+    async def _begin(
+        self, stack: contextlib.AsyncExitStack, node: Node, context: RequestContext, text: str
+    ) -> tuple[AsyncConnection, Any]:
+        """A connection of the node's pool with the transaction begun; the stack gives it back."""
+        connection = await stack.enter_async_context(node.engine.connect())
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None  # noqa: S101 - asyncpg always has one
+        info = (await connection.get_raw_connection()).info
+        info["impact.context"] = context
+        stack.push_async_callback(_end, connection, driver, info)
+        context.round_trips += 1
+        await driver.execute(text)
+        return connection, driver
+
+    def _lose(self, node: Node, context: RequestContext) -> None:
+        node.eject()
+        context.lost_nodes.add(node)
+        if context.node is node:
+            context.node = None
+
+    @contextlib.contextmanager
+    def _translated(self, node: Node, context: RequestContext) -> Iterator[None]:
+        try:
+            yield
+        except DRIVER_ERRORS as error:
+            if is_node_lost(error):
+                self._lose(node, context)
+            elif sqlstate(error) == READ_ONLY_TRANSACTION and node.primary:
+                # The server was demoted under us; the monitor will find the new primary.
+                node.eject()
+            raise translate(error) from error
+
+
+async def _end(connection: AsyncConnection, driver: Any, info: dict[str, Any]) -> None:
+    """Give the connection back clean: no open transaction, no context of the last request."""
+    info.pop("impact.context", None)
+    if driver.is_closed():
+        await connection.invalidate()
+    elif driver.is_in_transaction():
+        try:
+            await driver.execute("ROLLBACK")
+        except DRIVER_ERRORS:
+            await connection.invalidate()
+
+
+async def _position(driver: Any) -> int:
+    """Where the WAL stands after a commit. All of it is flushed, as the commit waited for it."""
+    return parse_lsn(await driver.fetchval("SELECT pg_current_wal_flush_lsn()::text"))

@@ -1,0 +1,63 @@
+"""Named statements: SQL written once, checked at import, run on the driver without the ORM.
+
+A statement is written with ``:name`` parameters. Its name is its one name everywhere: in code,
+in the SQL comment (so also in ``pg_stat_statements``, the slow log and ``auto_explain``), and
+in the figures (P8).
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_PARAMETER = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
+_NAME = re.compile(r"^[a-z]+(_[a-z]+)*\.[a-z]+(_[a-z]+)*$")
+
+registry: dict[str, list["Statement"]] = {}
+"""Every statement of the process by name; variants of one statement share theirs."""
+
+
+class Statement:
+    """One SQL statement with its name and the order of its parameters.
+
+    ``:tenant_id`` is bound by the session and must occur, so that no statement can forget whose
+    rows it touches; ``tenantless`` is the explicit mark of the few that touch none.
+    """
+
+    __slots__ = ("name", "parameters", "sql")
+
+    def __init__(self, name: str, sql: str, *, tenantless: bool = False) -> None:
+        if not _NAME.match(name):
+            raise ValueError(f"{name!r} is not of the form domain.operation")
+        order: dict[str, int] = {}
+
+        def number(match: re.Match[str]) -> str:
+            return f"${order.setdefault(match[1], len(order) + 1)}"
+
+        body = _PARAMETER.sub(number, sql.strip())
+        if not tenantless and "tenant_id" not in order:
+            raise ValueError(f"statement {name} does not filter on :tenant_id")
+        self.name = name
+        self.sql = f"/*db_operation='{name}'*/ {body}"
+        self.parameters = tuple(order)
+        registry.setdefault(name, []).append(self)
+
+    def bind(self, tenant: str, values: Mapping[str, Any]) -> list[Any]:
+        """The values in the order of the placeholders.
+
+        Raises TypeError for a parameter that is missing or unknown, as a function call would.
+        """
+        if "tenant_id" in values:
+            raise TypeError("tenant_id is bound by the session")
+        try:
+            arguments = [
+                tenant if name == "tenant_id" else values[name] for name in self.parameters
+            ]
+        except KeyError as error:
+            raise TypeError(f"statement {self.name} needs {error}") from None
+        if len(values) > len(self.parameters):
+            unknown = sorted(set(values) - set(self.parameters))
+            raise TypeError(f"statement {self.name} does not take {', '.join(unknown)}")
+        return arguments
+
+    def __repr__(self) -> str:
+        return f"<Statement {self.name}>"

@@ -1,0 +1,120 @@
+"""Settings: one frozen struct, read from ``IMPACT_*`` variables and nowhere else.
+
+The variable of a field is ``IMPACT_`` and its name in capitals. Secrets have no default (P10).
+``docs/configuration.md`` lists every field; a test compares the two.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from impact.errors import ConfigurationError
+
+PREFIX = "IMPACT_"
+
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What one process of Impact needs to know. Times are in seconds unless the name says else."""
+
+    # Where the servers are.
+    primary_url: Annotated[str, Meta(pattern=r"^postgres(ql)?://")]
+    """Application role on the primary. Never a superuser, never the owner."""
+    replica_urls: tuple[str, ...] = ()
+    """Application role on each streaming replica, comma-separated."""
+    owner_url: str | None = None
+    """Role that owns the schema; read by migrations alone, the server does not need it."""
+    redis_url: str | None = None
+
+    # Secrets.
+    signing_keys: Annotated[str, Meta(pattern=r"^[\w-]+:\S{32,}(,[\w-]+:\S{32,})*$")]
+    """``kid:secret`` pairs; the first signs, all verify, so that a key can be rotated."""
+
+    # The HTTP server.
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535)] = 9000
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
+    body_limit: Annotated[int, Meta(ge=1024)] = 1_048_576
+    """Bytes; a longer request body is refused with 413."""
+    data_dir: Path = Path(".impact")
+
+    # Connection pools, per process and node.
+    pool_max: Annotated[int, Meta(ge=0)] = 20
+    """0 derives it: cores * 2 + spindles."""
+    pool_min: Annotated[int, Meta(ge=0)] = 5
+    pool_idle_timeout: Seconds = 30.0
+    pool_connect_timeout: Seconds = 2.0
+    pool_wait_timeout: Seconds = 5.0
+    pool_spindles: Annotated[int, Meta(ge=0)] = 1
+    statement_timeout: Seconds = 5.0
+    report_timeout: Seconds = 30.0
+
+    # Replicas and consistency.
+    replica_poll_interval: Seconds = 0.1
+    replica_max_lag: Seconds = 10.0
+    """A replica further behind serves nobody until it has caught up."""
+    causal_wait: Annotated[float, Meta(ge=0)] = 0.05
+    """How long a read waits for a replica to replay its token before it takes the primary."""
+
+    # Identity.
+    token_ttl: Annotated[int, Meta(ge=60)] = 3600
+    password_memory_kib: Annotated[int, Meta(ge=8)] = 19_456
+    password_time_cost: Annotated[int, Meta(ge=1)] = 2
+
+    # Behaviour.
+    idempotency_ttl: Annotated[int, Meta(ge=60)] = 86_400
+    count_limit: Annotated[int, Meta(ge=1)] = 100_000
+    """Lists count their rows exactly up to here, then answer this number: work stays bounded."""
+    log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
+
+    @property
+    def pool_size(self) -> int:
+        """Most connections per process and node.
+
+        0 derives the size from ``cores * 2 + spindles``, the starting point of the PostgreSQL
+        wiki's "Number Of Database Connections".
+        """
+        return self.pool_max or (os.cpu_count() or 1) * 2 + self.pool_spindles
+
+
+def variable(field: str) -> str:
+    """The environment variable of a settings field."""
+    return PREFIX + field.upper()
+
+
+def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Read the settings; ``overrides`` win over the environment.
+
+    Raises ConfigurationError that lists every problem at once, by variable.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for field in msgspec.structs.fields(Settings):
+        raw: Any = overrides.get(field.name, environ.get(variable(field.name)))
+        if raw is None or raw == "":
+            if field.required:
+                problems.append(f"{variable(field.name)} is not set")
+            continue
+        if isinstance(raw, str) and field.type == tuple[str, ...]:
+            raw = [part.strip() for part in raw.split(",") if part.strip()]
+        try:
+            values[field.name] = msgspec.convert(raw, field.type, strict=False, dec_hook=_decode)
+        except msgspec.ValidationError as error:
+            problems.append(f"{variable(field.name)}: {error}")
+    if not problems and values.get("pool_min", 5) > (values.get("pool_max", 20) or 1 << 30):
+        problems.append("IMPACT_POOL_MIN is larger than IMPACT_POOL_MAX")
+    if problems:
+        raise ConfigurationError("; ".join(problems))
+    return Settings(**values)
+
+
+def _decode(kind: type, value: Any) -> Any:
+    if kind is Path:
+        return Path(value)
+    raise NotImplementedError(kind)
