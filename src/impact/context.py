@@ -68,6 +68,4 @@ class RequestContext:
 
 def system_context(tenant: str, reason: str) -> RequestContext:
     """A context for a command or a job that acts for no user."""
-    return RequestContext(
-        tenant=tenant, actor=Actor(ActorKind.SYSTEM, tenant), reason=reason
-    )
+    return RequestContext(tenant=tenant, actor=Actor(ActorKind.SYSTEM, tenant), reason=reason)

@@ -5,6 +5,7 @@ service raises what went wrong and never thinks of a response.
 """
 
 from collections.abc import Sequence
+
 import msgspec
 
 

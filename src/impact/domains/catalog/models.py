@@ -92,9 +92,7 @@ class Product(Entity):
     vendor: Mapped[str | None]
     external_id: Mapped[str | None]
     collection_id: Mapped[UUID | None]
-    tags: Mapped[list[str]] = mapped_column(
-        ARRAY(Text), server_default=text("'{}'"), default=list
-    )
+    tags: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"), default=list)
     metadata_: Mapped[dict[str, Any] | None] = mapped_column("metadata", JSONB)
     search_text: Mapped[str] = mapped_column(
         Computed(

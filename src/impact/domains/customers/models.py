@@ -70,7 +70,5 @@ class Address(Entity):
     postal_code: Mapped[str | None]
     country_code: Mapped[str | None]
     phone: Mapped[str | None]
-    is_default_shipping: Mapped[bool] = mapped_column(
-        server_default=text("false"), default=False
-    )
+    is_default_shipping: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
     is_default_billing: Mapped[bool] = mapped_column(server_default=text("false"), default=False)

@@ -44,9 +44,7 @@ class Order(Entity):
         ),
         CheckConstraint(f"kind IN {ORDER_KINDS}", name="kind"),
         CheckConstraint(f"status IN {ORDER_STATUSES}", name="status"),
-        CheckConstraint(
-            f"fulfillment_status IN {FULFILLMENT_STATUSES}", name="fulfillment_status"
-        ),
+        CheckConstraint(f"fulfillment_status IN {FULFILLMENT_STATUSES}", name="fulfillment_status"),
         CheckConstraint("total = item_total + charge_total", name="total"),
         tenant_index(text("created_at DESC"), text("id DESC"), name="ix_order_created"),
         tenant_index(

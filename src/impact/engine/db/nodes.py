@@ -169,9 +169,7 @@ class NodeSet:
     ) -> Node | None:
         bound = consistency.max_lag or self.settings.replica_max_lag
         candidates = [
-            node
-            for node in self.replicas()
-            if node.lag <= bound and node not in context.lost_nodes
+            node for node in self.replicas() if node.lag <= bound and node not in context.lost_nodes
         ]
         if not candidates:
             return None

@@ -61,16 +61,16 @@ class ReadSession:
         row = await self.fetch_one(statement, **values)
         return None if row is None else row[0]
 
-    async def scalars(self, query: Select[tuple[T]]) -> Sequence[T]:
+    async def scalars(self, query: Select[T]) -> Sequence[T]:
         """The entities an ORM query selects, of this session's tenant alone."""
         return (await self._orm.scalars(self._scoped(query))).unique().all()
 
-    async def scalar(self, query: Select[tuple[T]]) -> T | None:
+    async def scalar(self, query: Select[T]) -> T | None:
         """The first entity or value an ORM query selects, or None."""
         result: T | None = await self._orm.scalar(self._scoped(query))
         return result
 
-    async def one(self, query: Select[tuple[T]], missing: str) -> T:
+    async def one(self, query: Select[T], missing: str) -> T:
         """Like ``scalar``, but raises NotFoundError with the text ``missing`` for None."""
         found = await self.scalar(query)
         if found is None:
@@ -85,7 +85,7 @@ class ReadSession:
             )
         return self._orm_session
 
-    def _scoped(self, query: Select[tuple[T]]) -> Select[tuple[T]]:
+    def _scoped(self, query: Select[T]) -> Select[T]:
         """The query with the tenant's filter on every tenant table it touches."""
         tenant = self.tenant
         return query.options(

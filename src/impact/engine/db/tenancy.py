@@ -33,9 +33,7 @@ def quote_literal(value: str) -> str:
     return f"'{quoted}'"
 
 
-def begin(
-    context: RequestContext, *, read_only: bool, timeout: float | None = None
-) -> str:
+def begin(context: RequestContext, *, read_only: bool, timeout: float | None = None) -> str:
     """``BEGIN`` and the transaction's settings as one message, so that they cost no round trip.
 
     ``timeout`` in seconds replaces the connection's statement timeout. SET LOCAL rather than
