@@ -103,9 +103,7 @@ class WriteSession(ReadSession):
         self._after_commit: list[AfterCommit] = []
 
     def add(self, *entities: TenantScoped) -> None:
-        """Insert the entities at the next flush, as this session's tenant."""
-        for entity in entities:
-            entity.tenant_id = self.tenant
+        """Insert the entities, and what hangs on them, at the next flush as this tenant's."""
         self._orm.add_all(entities)
 
     async def delete(self, entity: TenantScoped) -> None:
@@ -113,6 +111,9 @@ class WriteSession(ReadSession):
 
     async def flush(self) -> None:
         """Send what was added and changed; raises ConflictError where a constraint refuses."""
+        for entity in self._orm.new:
+            if isinstance(entity, TenantScoped):
+                entity.tenant_id = self.tenant
         try:
             await self._orm.flush()
         except DRIVER_ERRORS as error:
