@@ -1,0 +1,119 @@
+"""One pass over each request: its context in, its headers out, and a read run again elsewhere."""
+
+import re
+import uuid
+from typing import Any
+from urllib.parse import unquote
+
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from impact.context import Actor, ActorKind, RequestContext
+from impact.engine.db.consistency import format_token, parse_token
+from impact.engine.db.tenancy import validate_slug
+from impact.errors import ImpactError
+
+_REQUEST_ID = re.compile(r"^[\w.:-]{1,128}$")
+_BRACKETS = re.compile(r"(?:^|(?<=&))([\w.]+)(?:\[\d*\]|%5B\d*%5D)(?==)", re.IGNORECASE)
+_MOST_TRIES = 3
+_SECURITY_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+]
+
+NO_TENANT = "none"
+"""The tenant of a request that names none; no shop may be called so."""
+
+
+class RequestMiddleware:
+    """Makes the RequestContext and gives back request id and consistency token.
+
+    It wraps the whole application, so that unknown paths pass through it too. A GET whose
+    database node vanished under it runs again, on another node: nothing was sent yet and
+    nothing changed (P7).
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        query = scope["query_string"]
+        if b"[" in query or b"%5" in query:
+            scope["query_string"] = _BRACKETS.sub(r"\1", query.decode("latin-1")).encode()
+        context = _make_context(headers)
+        state = {
+            **scope.get("state", {}),
+            "context": context,
+            "request_error": _read_headers(context, headers),
+        }
+        tries = _MOST_TRIES if scope["method"] in ("GET", "HEAD") else 1
+        for attempt in range(1, tries + 1):
+            responder = _Responder(context, send, last=attempt == tries)
+            await self._app({**scope, "state": dict(state)}, receive, responder)  # type: ignore[arg-type]
+            if not responder.discarded:
+                return
+
+
+class _Responder:
+    """Adds Impact's headers to a response, or discards one that another try replaces."""
+
+    def __init__(self, context: RequestContext, send: Send, *, last: bool) -> None:
+        self._context = context
+        self._send = send
+        self._last = last
+        self._lost_before = len(context.lost_nodes)
+        self.discarded = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            lost = len(self._context.lost_nodes) > self._lost_before
+            if message["status"] == 503 and lost and not self._last:
+                self.discarded = True
+            else:
+                context = self._context
+                headers = list(message.get("headers", []))
+                headers += _SECURITY_HEADERS
+                headers.append((b"x-request-id", context.request_id.encode()))
+                if context.wrote and context.token:
+                    token = format_token(context.token).encode()
+                    headers.append((b"x-consistency-token", token))
+                message["headers"] = headers
+        if not self.discarded:
+            await self._send(message)
+
+
+def _make_context(headers: dict[bytes, bytes]) -> RequestContext:
+    given = headers.get(b"x-request-id", b"").decode("latin-1")
+    request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
+    return RequestContext(
+        tenant=NO_TENANT,
+        actor=Actor(ActorKind.ANONYMOUS, NO_TENANT),
+        request_id=request_id,
+    )
+
+
+def _read_headers(context: RequestContext, headers: dict[bytes, bytes]) -> ImpactError | None:
+    """Tenant and token into the context. An error waits for the route's guard to raise it, so
+    that it becomes a problem response like any other."""
+    try:
+        tenant = headers.get(b"x-tenant-id")
+        if tenant is not None:
+            context.tenant = validate_slug(unquote(tenant.decode("latin-1")))
+        token = headers.get(b"x-consistency-token")
+        if token is not None:
+            context.token = parse_token(token.decode("latin-1"))
+    except ImpactError as error:
+        return error
+    return None
+
+
+def context_of(connection: Any) -> RequestContext:
+    """The request's context. Raises what was wrong with its headers."""
+    state = connection.scope["state"]
+    if state["request_error"] is not None:
+        raise state["request_error"]
+    context: RequestContext = state["context"]
+    return context

@@ -1,0 +1,134 @@
+"""From exceptions to RFC 9457 problem details."""
+
+import logging
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import (
+    ClientException,
+    HTTPException,
+    MethodNotAllowedException,
+    NotFoundException,
+    ValidationException,
+)
+
+from impact.engine.db.failures import DRIVER_ERRORS, translate
+from impact.errors import ImpactError, InvalidDataError, NotFoundError, Problem
+
+logger = logging.getLogger(__name__)
+
+PROBLEM_JSON = "application/problem+json"
+TYPE_PREFIX = "urn:impact:error:"
+
+
+class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """RFC 9457, with ``code`` and ``message`` as Medusa's clients read them."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    message: str
+    instance: str | None = None
+    request_id: str | None = None
+    errors: list[Problem] = msgspec.field(default_factory=list)
+
+
+def problem_response(error: ImpactError, request: Request[Any, Any, Any]) -> Response[Any]:
+    """The response that an error becomes."""
+    context = request.scope.get("state", {}).get("context")
+    details = ProblemDetails(
+        type=TYPE_PREFIX + error.code,
+        title=error.title,
+        status=error.status,
+        detail=error.message,
+        code=error.code,
+        message=error.message,
+        instance=request.scope.get("raw_path", b"").decode("latin-1") or None,
+        request_id=context.request_id if context is not None else None,
+        errors=list(error.problems),
+    )
+    headers = {}
+    if error.retry_after is not None:
+        headers["retry-after"] = str(error.retry_after)
+    if error.status == 401:
+        headers["www-authenticate"] = 'Bearer realm="impact"'
+    return Response(
+        content=msgspec.json.encode(details),
+        status_code=error.status,
+        media_type=PROBLEM_JSON,
+        headers=headers,
+    )
+
+
+def handle_exception(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    """Every exception of every route ends here; none leaves with a stack trace."""
+    known = _known(error)
+    if known is not None:
+        if known.status >= 500:
+            logger.warning("%s %s: %s", request.method, request.scope["path"], known.message)
+        return problem_response(known, request)
+    logger.error("%s %s failed", request.method, request.scope["path"], exc_info=error)
+    return problem_response(ImpactError("an unexpected error occurred"), request)
+
+
+class _HttpError(ImpactError):
+    """An error the framework found, under its own status."""
+
+    def __init__(self, message: str, status: int, code: str, title: str) -> None:
+        super().__init__(message)
+        self.status, self.code, self.title = status, code, title
+
+
+def _known(error: Exception) -> ImpactError | None:  # noqa: PLR0911 - one return a case
+    if isinstance(error, ImpactError):
+        return error
+    if isinstance(error, DRIVER_ERRORS):
+        translated = translate(error)
+        return translated if translated.status < 500 or translated.retry_after else None
+    if isinstance(error, ValidationException):
+        return _validation(error)
+    if isinstance(error, MethodNotAllowedException):
+        return _HttpError("this path does not take this method", 405, "not_allowed", "Not allowed")
+    if isinstance(error, NotFoundException):
+        return NotFoundError("there is nothing at this path")
+    if isinstance(error, HTTPException) and error.status_code < 500:
+        code = "invalid_data" if isinstance(error, ClientException) else "http_error"
+        return _HttpError(error.detail, error.status_code, code, "Invalid request")
+    return None
+
+
+def _validation(error: ValidationException) -> InvalidDataError:
+    """Each problem with its place, as a JSON pointer into the body or a parameter's name."""
+    problems = []
+    for extra in error.extra or []:
+        if not isinstance(extra, dict):
+            continue
+        key = str(extra.get("key", ""))
+        message = str(extra.get("message", ""))
+        source = str(getattr(extra.get("source"), "value", extra.get("source", "body")))
+        if source == "body" or key == "data":
+            pointer, text = _body_pointer(key, message)
+            problems.append(Problem(text, pointer=pointer))
+        else:
+            problems.append(Problem(message, parameter=key))
+    places = [
+        f"{problem.message} at {problem.pointer or problem.parameter or '/'}"
+        for problem in problems
+    ]
+    return InvalidDataError(
+        f"Invalid request: {'; '.join(places)}" if places else f"Invalid request: {error.detail}",
+        problems=problems,
+    )
+
+
+def _body_pointer(key: str, message: str) -> tuple[str, str]:
+    """msgspec says ``... - at `$.variants[0].title```; RFC 6901 says ``/variants/0/title``."""
+    text, _, path = message.partition(" - at `")
+    path = path.rstrip("`").removeprefix("$")
+    if not path and key not in {"", "data"}:
+        path = "." + key
+    pointer = path.replace("[", ".").replace("]", "").replace(".", "/")
+    return pointer or "/", text

@@ -1,0 +1,55 @@
+"""JSON that is ready made: bodies that PostgreSQL shaped pass on as bytes."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from litestar import MediaType, Response
+
+from impact.engine.db.readmodel import Page, PageRequest
+
+
+def json_body(body: str | bytes, *, status: int = 200) -> Response[Any]:
+    """A response of JSON that needs no encoding."""
+    content = body.encode() if isinstance(body, str) else body
+    return Response(content=content, status_code=status, media_type=MediaType.JSON)
+
+
+def entity(key: str, body: str, *, fields: str | None = None, status: int = 200) -> Response[Any]:
+    """``{"product": {...}}``."""
+    return json_body(f'{{"{key}":{select_fields(body, fields)}}}', status=status)
+
+
+def page(
+    key: str, found: Page, request: PageRequest, *, fields: str | None = None
+) -> Response[Any]:
+    """``{"products": [...], "count", "offset", "limit", "next_cursor"}``."""
+    items: Iterable[str] = found.items
+    if fields:
+        items = (select_fields(item, fields) for item in items)
+    cursor = "null" if found.next_cursor is None else f'"{found.next_cursor}"'
+    return json_body(
+        f'{{"{key}":[{",".join(items)}],"count":{found.count},"offset":{request.offset},'
+        f'"limit":{request.limit},"next_cursor":{cursor}}}'
+    )
+
+
+def deleted(object_name: str, id: object) -> Response[Any]:
+    """What Medusa answers to a DELETE."""
+    return json_body(msgspec.json.encode({"id": str(id), "object": object_name, "deleted": True}))
+
+
+def select_fields(body: str, fields: str | None) -> str:
+    """Keep the fields named, as Medusa's ``fields`` does, and always ``id``.
+
+    Names with ``*``, ``+`` or a dot ask for relations beside the default fields; those are
+    always sent, so such a list selects nothing.
+    """
+    if not fields:
+        return body
+    names = [name.strip() for name in fields.split(",") if name.strip()]
+    if not names or any(name[0] in "*+-" or "." in name for name in names):
+        return body
+    keep = {"id", *names}
+    decoded = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    return msgspec.json.encode({k: v for k, v in decoded.items() if k in keep}).decode()

@@ -1,0 +1,102 @@
+"""Bearer tokens (JWT, RFC 7519) and API keys."""
+
+import hashlib
+import secrets
+import time
+from typing import Any
+from uuid import UUID
+
+import jwt
+import msgspec
+
+from impact.context import Actor, ActorKind
+from impact.engine.db.tenancy import validate_slug
+from impact.errors import InvalidDataError, UnauthorizedError
+from impact.settings import Settings
+
+ISSUER = "impact"
+ALGORITHM = "HS256"
+_AUDIENCES = {ActorKind.USER: "admin", ActorKind.CUSTOMER: "store"}
+
+
+class Tokens:
+    """Signs and reads the tokens of users and customers.
+
+    The first signing key signs; every key verifies, by the ``kid`` in the token's header.
+    Issuer, audience and algorithm are pinned, so a token for the store opens no admin route.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        pairs = [pair.split(":", 1) for pair in settings.signing_keys.split(",")]
+        self._keys = dict(pairs)
+        self._signing_kid = pairs[0][0]
+        self._ttl = settings.token_ttl
+
+    def issue(self, actor: Actor, *, ttl: int | None = None) -> str:
+        """A token for the actor, valid for ``ttl`` seconds (default: the setting)."""
+        now = int(time.time())
+        claims = {
+            "iss": ISSUER,
+            "aud": _AUDIENCES[actor.kind],
+            "sub": str(actor.id),
+            "tenant": actor.tenant,
+            "iat": now,
+            "exp": now + (ttl or self._ttl),
+            "jti": secrets.token_hex(8),
+        }
+        return jwt.encode(
+            claims,
+            self._keys[self._signing_kid],
+            algorithm=ALGORITHM,
+            headers={"kid": self._signing_kid},
+        )
+
+    def read(self, token: str, kind: ActorKind) -> Actor:
+        """Who the token speaks for. Raises UnauthorizedError for any token but a valid one."""
+        try:
+            kid = jwt.get_unverified_header(token).get("kid")
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                self._keys[str(kid)],
+                algorithms=[ALGORITHM],
+                audience=_AUDIENCES[kind],
+                issuer=ISSUER,
+                options={"require": ["exp", "iat", "sub", "aud", "iss"]},
+            )
+            return Actor(kind, validate_slug(claims["tenant"]), UUID(claims["sub"]))
+        except jwt.ExpiredSignatureError:
+            raise UnauthorizedError("the token has expired; log in again") from None
+        except (jwt.InvalidTokenError, KeyError, ValueError, InvalidDataError):
+            raise UnauthorizedError("the token is not valid") from None
+
+
+class NewKey(msgspec.Struct, frozen=True):
+    """A key just made: ``token`` is shown once, ``token_hash`` is kept."""
+
+    token: str
+    token_hash: bytes
+    redacted: str
+
+
+def make_api_key(kind: str, tenant: str) -> NewKey:
+    """A key of 192 random bits. The tenant stands in it, so that it finds its own shop."""
+    prefix = "pk" if kind == "publishable" else "sk"
+    token = f"{prefix}_{tenant}_{secrets.token_urlsafe(24)}"
+    return NewKey(token, hash_api_key(token), f"{token[: len(prefix) + len(tenant) + 5]}***")
+
+
+def hash_api_key(token: str) -> bytes:
+    """SHA-256: enough for a random key, which no dictionary holds."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def tenant_of_api_key(token: str, kind: str) -> str:
+    """The tenant a key names. Raises UnauthorizedError for what is no key of this kind."""
+    prefix, _, rest = token.partition("_")
+    tenant, _, secret = rest.partition("_")
+    if prefix != ("pk" if kind == "publishable" else "sk") or not secret:
+        raise UnauthorizedError(f"this is not a {kind} API key")
+    try:
+        return validate_slug(tenant)
+    except InvalidDataError:
+        raise UnauthorizedError(f"this is not a {kind} API key") from None
