@@ -46,6 +46,7 @@ class RequestContext:
     tenant: str
     actor: Actor
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    currency_code: str = "eur"
     reason: str | None = None
     token: int = 0
     wrote: bool = False
@@ -59,6 +60,7 @@ class RequestContext:
             tenant=tenant,
             actor=self.actor,
             request_id=self.request_id,
+            currency_code=self.currency_code,
             reason=self.reason,
             token=self.token,
             node=self.node,

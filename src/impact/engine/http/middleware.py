@@ -5,6 +5,7 @@ import uuid
 from typing import Any
 from urllib.parse import unquote
 
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from impact.context import Actor, ActorKind, RequestContext
@@ -36,7 +37,7 @@ class RequestMiddleware:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
@@ -52,7 +53,7 @@ class RequestMiddleware:
         tries = _MOST_TRIES if scope["method"] in ("GET", "HEAD") else 1
         for attempt in range(1, tries + 1):
             responder = _Responder(context, send, last=attempt == tries)
-            await self._app({**scope, "state": dict(state)}, receive, responder)  # type: ignore[arg-type]
+            await self._app({**scope, "state": dict(state)}, receive, responder)
             if not responder.discarded:
                 return
 

@@ -1,0 +1,39 @@
+"""Which routes exist. The policy of each audience is attached here, once, to its router."""
+
+from litestar import Router
+
+from impact.domains.catalog import admin as catalog_admin
+from impact.domains.catalog import store as catalog_store
+from impact.domains.identity.access import admin_guard, store_guard
+from impact.domains.identity.login import Login
+from impact.domains.inventory.controllers import AdminInventoryLevels
+from impact.flows.products import AdminNewProducts
+from impact.ops.health import Health
+
+
+def routers() -> list[Router]:
+    """The routers of every audience."""
+    return [
+        Router("/", route_handlers=[Health, Login]),
+        Router(
+            "/admin",
+            guards=[admin_guard],
+            route_handlers=[
+                catalog_admin.AdminProducts,
+                AdminNewProducts,
+                catalog_admin.AdminVariants,
+                catalog_admin.AdminCollections,
+                catalog_admin.AdminCategories,
+                AdminInventoryLevels,
+            ],
+        ),
+        Router(
+            "/store",
+            guards=[store_guard],
+            route_handlers=[
+                catalog_store.StoreProducts,
+                catalog_store.StoreCollections,
+                catalog_store.StoreCategories,
+            ],
+        ),
+    ]

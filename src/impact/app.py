@@ -1,0 +1,48 @@
+"""The composition root. Importing it has no effect; ``create_app`` builds everything."""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+from litestar import Litestar
+from litestar.openapi import OpenAPIConfig
+
+import impact
+from impact import settings as settings_module
+from impact.api import routers
+from impact.engine.http.dependencies import DEPENDENCIES
+from impact.engine.http.middleware import RequestMiddleware
+from impact.engine.http.problems import handle_exception
+from impact.engine.runtime import open_runtime
+from impact.settings import Settings
+
+
+def create_app(settings: Settings | None = None) -> Litestar:
+    """The application. Its pools open at start-up and close at shutdown.
+
+    Without ``settings`` it reads the environment, as a server's factory does.
+    """
+    chosen = settings or settings_module.load()
+    logging.basicConfig(
+        level=chosen.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        async with open_runtime(chosen) as runtime:
+            app.state.runtime = runtime
+            yield
+
+    app = Litestar(
+        routers(),
+        lifespan=[lifespan],
+        dependencies=DEPENDENCIES,
+        exception_handlers={Exception: handle_exception},
+        request_max_body_size=chosen.body_limit,
+        openapi_config=OpenAPIConfig(title="Impact", version=impact.__version__),
+        logging_config=None,
+        debug=False,
+    )
+    # Around the router, so that unknown paths and malformed requests pass through it too.
+    app.asgi_handler = RequestMiddleware(app.asgi_handler)
+    return app

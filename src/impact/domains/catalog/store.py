@@ -1,0 +1,150 @@
+"""The catalog's routes for storefronts: what is published, priced in one currency."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from litestar import Controller, Response, get
+from litestar.params import FromPath, FromQuery, QueryParameter
+
+from impact.domains.catalog import read
+from impact.domains.catalog.schemas import (
+    CategoryList,
+    CategoryResponse,
+    CollectionList,
+    CollectionResponse,
+    StoreProductList,
+    StoreProductResponse,
+)
+from impact.engine.http.dependencies import Context, Engine, Paging
+from impact.engine.http.routes import list_of, one_of
+from impact.engine.security.permissions import public
+from impact.engine.text import like_pattern
+
+Search = Annotated[str | None, QueryParameter(max_length=200)]
+Fields = Annotated[str | None, QueryParameter(max_length=1000)]
+Status = Literal["draft", "proposed", "published", "rejected"]
+
+
+def _pattern(q: str | None) -> str | None:
+    return like_pattern(q) if q else None
+
+
+class StoreProducts(Controller):
+    path = "/products"
+    tags = ("Store products",)
+
+    @get(opt=public())
+    async def list_products(
+        self,
+        context: Context,
+        runtime: Engine,
+        paging: Paging,
+        q: Search = None,
+        fields: Fields = None,
+        currency_code: Annotated[str | None, QueryParameter(pattern="^[a-z]{3}$")] = None,
+        id: FromQuery[list[UUID] | None] = None,
+        handle: FromQuery[list[str] | None] = None,
+        collection_id: FromQuery[list[UUID] | None] = None,
+        category_id: FromQuery[list[UUID] | None] = None,
+        tag: FromQuery[list[str] | None] = None,
+    ) -> Response[StoreProductList]:
+        filters = {
+            "q": _pattern(q),
+            "id": id,
+            "handle": handle,
+            "collection_id": collection_id,
+            "category_id": category_id,
+            "tag": tag,
+        }
+        return await list_of(
+            read.store_products,
+            "products",
+            runtime,
+            context,
+            paging,
+            fields=fields,
+            filters=filters,
+            currency_code=currency_code or context.currency_code,
+        )
+
+    @get("/{id:uuid}", opt=public())
+    async def get_product(
+        self,
+        context: Context,
+        runtime: Engine,
+        id: FromPath[UUID],
+        fields: Fields = None,
+        currency_code: Annotated[str | None, QueryParameter(pattern="^[a-z]{3}$")] = None,
+    ) -> Response[StoreProductResponse]:
+        return await one_of(
+            read.store_products,
+            "product",
+            runtime,
+            context,
+            id,
+            fields=fields,
+            currency_code=currency_code or context.currency_code,
+        )
+
+
+class StoreCollections(Controller):
+    path = "/collections"
+    tags = ("Store collections",)
+
+    @get(opt=public())
+    async def list_collections(
+        self,
+        context: Context,
+        runtime: Engine,
+        paging: Paging,
+        fields: Fields = None,
+        handle: FromQuery[list[str] | None] = None,
+    ) -> Response[CollectionList]:
+        return await list_of(
+            read.collections,
+            "collections",
+            runtime,
+            context,
+            paging,
+            fields=fields,
+            filters={"handle": handle},
+        )
+
+    @get("/{id:uuid}", opt=public())
+    async def get_collection(
+        self, context: Context, runtime: Engine, id: FromPath[UUID], fields: Fields = None
+    ) -> Response[CollectionResponse]:
+        return await one_of(read.collections, "collection", runtime, context, id, fields=fields)
+
+
+class StoreCategories(Controller):
+    path = "/product-categories"
+    tags = ("Store categories",)
+
+    @get(opt=public())
+    async def list_categories(
+        self,
+        context: Context,
+        runtime: Engine,
+        paging: Paging,
+        fields: Fields = None,
+        handle: FromQuery[list[str] | None] = None,
+        parent_category_id: FromQuery[list[UUID] | None] = None,
+    ) -> Response[CategoryList]:
+        return await list_of(
+            read.store_categories,
+            "product_categories",
+            runtime,
+            context,
+            paging,
+            fields=fields,
+            filters={"handle": handle, "parent_category_id": parent_category_id},
+        )
+
+    @get("/{id:uuid}", opt=public())
+    async def get_category(
+        self, context: Context, runtime: Engine, id: FromPath[UUID], fields: Fields = None
+    ) -> Response[CategoryResponse]:
+        return await one_of(
+            read.store_categories, "product_category", runtime, context, id, fields=fields
+        )

@@ -1,0 +1,210 @@
+"""Who is let in: the guards of the store and the admin routers (section 9).
+
+Each is attached once, to its audience's router. A route that carries no mark is refused, so
+that forgetting one fails closed.
+"""
+
+import base64
+import binascii
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from impact.context import HEADQUARTERS, Actor, ActorKind, RequestContext
+from impact.engine.db.statements import Statement
+from impact.engine.http.middleware import NO_TENANT, context_of
+from impact.engine.runtime import Runtime
+from impact.engine.security.permissions import PERMISSION_KEY, PUBLIC, PermissionSet
+from impact.engine.security.tokens import hash_api_key, tenant_of_api_key
+from impact.errors import (
+    ForbiddenError,
+    ImpactError,
+    InvalidDataError,
+    NotAllowedError,
+    Problem,
+    TenantMismatchError,
+    UnauthorizedError,
+)
+
+CUSTOMER = "customer"
+"""The mark of a store route that needs a customer's token."""
+
+_USER_ACCESS = Statement(
+    "identity.user_access",
+    """
+    SELECT u.is_active, t.status, t.currency_code,
+           coalesce((SELECT array_agg(DISTINCT p.permission)
+                       FROM role_assignment a
+                       JOIN rbac_policy p ON p.tenant_id = a.tenant_id AND p.role_id = a.role_id
+                      WHERE a.tenant_id = u.tenant_id AND a.user_id = u.id
+                        AND (a.spans_tenants OR u.tenant_id = :target)), '{}') AS permissions
+    FROM admin_user u LEFT JOIN tenant t ON t.id = :target
+    WHERE u.tenant_id = :tenant_id AND u.id = :user_id
+    """,
+)
+_KEY_ACCESS = Statement(
+    "identity.key_access",
+    """
+    SELECT k.id, k.kind, k.revoked_at, t.status, t.currency_code,
+           coalesce((SELECT array_agg(p.permission) FROM rbac_policy p
+                      WHERE p.tenant_id = k.tenant_id AND p.role_id = k.role_id), '{}')
+             AS permissions
+    FROM api_key k LEFT JOIN tenant t ON t.id = k.tenant_id
+    WHERE k.tenant_id = :tenant_id AND k.token_hash = :token_hash
+    """,
+)
+_TENANT = Statement(
+    "tenants.by_slug", "SELECT status, currency_code FROM tenant WHERE id = :tenant_id"
+)
+
+
+def customer() -> dict[str, Any]:
+    """A store route's mark: only a customer who is logged in."""
+    return {PERMISSION_KEY: CUSTOMER}
+
+
+def permissions_of(connection: ASGIConnection[Any, Any, Any, Any]) -> PermissionSet:
+    """What the caller of an admin route may do, as its guard resolved it."""
+    found: PermissionSet = connection.scope["state"]["permissions"]
+    return found
+
+
+async def admin_guard(
+    connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
+) -> None:
+    """Lets in staff and secret keys that hold the route's permission, for one tenant."""
+    context = context_of(connection)
+    runtime: Runtime = connection.app.state.runtime
+    scheme, _, credentials = connection.headers.get("authorization", "").partition(" ")
+    token = _bearer(scheme, credentials.strip())
+    if token.startswith(("sk_", "pk_")):
+        granted = await _admit_key(runtime, context, token)
+    else:
+        granted = await _admit_user(runtime, context, token)
+    permissions = PermissionSet(granted)
+    connection.scope["state"]["permissions"] = permissions
+    mark = handler.opt.get(PERMISSION_KEY)
+    if mark is None:
+        raise ImpactError(f"route {handler.handler_name} carries no permission")
+    if mark != PUBLIC and not permissions.allows(mark):
+        raise ForbiddenError(f"this needs the permission '{mark}'")
+
+
+async def store_guard(
+    connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
+) -> None:
+    """Finds the shop by publishable key or tenant header, and the customer by token."""
+    context = context_of(connection)
+    runtime: Runtime = connection.app.state.runtime
+    key = connection.headers.get("x-publishable-api-key")
+    if key is not None:
+        await _admit_storefront(runtime, context, key)
+    elif context.tenant != NO_TENANT:
+        await admit_tenant(runtime, context)
+    else:
+        raise NotAllowedError(
+            "Publishable API key required in the request header: x-publishable-api-key"
+            " (or the tenant in x-tenant-id)"
+        )
+    scheme, _, credentials = connection.headers.get("authorization", "").partition(" ")
+    mark = handler.opt.get(PERMISSION_KEY)
+    if scheme:
+        actor = runtime.tokens.read(_bearer(scheme, credentials.strip()), ActorKind.CUSTOMER)
+        if actor.tenant != context.tenant:
+            raise TenantMismatchError("this token belongs to another shop")
+        context.actor = actor
+    if mark is None:
+        raise ImpactError(f"route {handler.handler_name} carries no mark")
+    if mark == CUSTOMER and context.actor.kind is not ActorKind.CUSTOMER:
+        raise UnauthorizedError("log in as a customer first")
+
+
+async def admit_tenant(runtime: Runtime, context: RequestContext) -> None:
+    """Check that the context's tenant exists and trades, and take its currency.
+
+    Raises InvalidDataError without a tenant, NotAllowedError for one that is unknown.
+    """
+    if context.tenant == NO_TENANT:
+        message = "name the shop in the header x-tenant-id"
+        raise InvalidDataError(message, problems=[Problem(message, parameter="x-tenant-id")])
+    async with runtime.database.read(context) as session:
+        row = await session.fetch_one(_TENANT)
+    status, currency = (None, None) if row is None else (row["status"], row["currency_code"])
+    _take_tenant(context, status, currency)
+
+
+async def _admit_user(runtime: Runtime, context: RequestContext, token: str) -> list[str]:
+    actor = runtime.tokens.read(token, ActorKind.USER)
+    target = actor.tenant if context.tenant == NO_TENANT else context.tenant
+    if actor.tenant not in (target, HEADQUARTERS):
+        raise TenantMismatchError(f"this token is for '{actor.tenant}', not for '{target}'")
+    home = context.for_tenant(actor.tenant)
+    async with runtime.database.read(home) as session:
+        row = await session.fetch_one(_USER_ACCESS, user_id=actor.id, target=target)
+    _adopt(context, home)
+    if row is None or not row["is_active"]:
+        raise UnauthorizedError("this user can no longer log in")
+    context.actor, context.tenant = actor, target
+    _take_tenant(context, row["status"], row["currency_code"])
+    granted: list[str] = row["permissions"]
+    return granted
+
+
+async def _admit_key(runtime: Runtime, context: RequestContext, token: str) -> list[str]:
+    row = await _read_key(runtime, context, token, "secret")
+    if row is None:
+        raise UnauthorizedError("this API key is not valid")
+    context.actor = Actor(ActorKind.API_KEY, context.tenant, row["id"])
+    granted: list[str] = row["permissions"]
+    return granted
+
+
+async def _admit_storefront(runtime: Runtime, context: RequestContext, key: str) -> None:
+    try:
+        row = await _read_key(runtime, context, key, "publishable")
+    except UnauthorizedError:
+        row = None
+    if row is None:
+        raise NotAllowedError("A valid publishable key is required to proceed with the request")
+
+
+async def _read_key(runtime: Runtime, context: RequestContext, token: str, kind: str) -> Any:
+    tenant = tenant_of_api_key(token, kind)
+    if context.tenant not in (NO_TENANT, tenant):
+        raise TenantMismatchError(f"this key is for '{tenant}', not for '{context.tenant}'")
+    context.tenant = tenant
+    async with runtime.database.read(context) as session:
+        row = await session.fetch_one(_KEY_ACCESS, token_hash=hash_api_key(token))
+    if row is None or row["kind"] != kind or row["revoked_at"] is not None:
+        return None
+    _take_tenant(context, row["status"], row["currency_code"])
+    return row
+
+
+def _take_tenant(context: RequestContext, status: str | None, currency: str | None) -> None:
+    if status is None:
+        raise NotAllowedError(f"there is no shop '{context.tenant}'", code="unknown_tenant")
+    if status != "active":
+        raise ForbiddenError(f"the shop '{context.tenant}' is {status}", code="tenant_inactive")
+    if currency is not None:
+        context.currency_code = currency
+
+
+def _adopt(context: RequestContext, home: RequestContext) -> None:
+    """Stay on the node that the look-up chose: one node serves the whole request (P1)."""
+    context.node = home.node
+    context.round_trips += home.round_trips
+
+
+def _bearer(scheme: str, credentials: str) -> str:
+    """The token of ``Bearer TOKEN``, or the key of ``Basic base64(KEY:)`` as Medusa's client
+    sends it."""
+    if scheme.lower() == "bearer" and credentials:
+        return credentials
+    if scheme.lower() == "basic" and credentials:
+        try:
+            return base64.b64decode(credentials, validate=True).decode().partition(":")[0]
+        except (binascii.Error, UnicodeDecodeError):
+            raise UnauthorizedError("the Authorization header cannot be read") from None
+    raise UnauthorizedError("send a token: Authorization: Bearer ...")

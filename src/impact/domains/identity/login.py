@@ -1,0 +1,74 @@
+"""Logging in: staff and customers, by e-mail and password."""
+
+from typing import Annotated
+
+from litestar import Controller, post
+from litestar.params import JSONBody
+from msgspec import Meta
+
+from impact.context import Actor, ActorKind, RequestContext
+from impact.domains.identity.access import admit_tenant
+from impact.engine.db.statements import Statement
+from impact.engine.http.dependencies import Context, Engine
+from impact.engine.runtime import Runtime
+from impact.engine.schemas import Email, Input, Output
+from impact.engine.security.permissions import public
+from impact.errors import UnauthorizedError
+
+_USER = Statement(
+    "identity.user_login",
+    """
+    SELECT id, password_hash FROM admin_user
+    WHERE tenant_id = :tenant_id AND lower(email) = lower(:email) AND is_active
+    """,
+)
+_CUSTOMER = Statement(
+    "identity.customer_login",
+    """
+    SELECT id, password_hash FROM customer
+    WHERE tenant_id = :tenant_id AND lower(email) = lower(:email) AND has_account
+    """,
+)
+
+
+class Credentials(Input):
+    email: Email
+    password: Annotated[str, Meta(min_length=1, max_length=1024)]
+
+
+class TokenResponse(Output):
+    token: str
+
+
+class Login(Controller):
+    path = "/auth"
+    tags = ("Authentication",)
+
+    @post("/user/emailpass", opt=public(), status_code=200)
+    async def log_in_user(
+        self, context: Context, runtime: Engine, data: JSONBody[Credentials]
+    ) -> TokenResponse:
+        return await _log_in(runtime, context, ActorKind.USER, _USER, data)
+
+    @post("/customer/emailpass", opt=public(), status_code=200)
+    async def log_in_customer(
+        self, context: Context, runtime: Engine, data: JSONBody[Credentials]
+    ) -> TokenResponse:
+        return await _log_in(runtime, context, ActorKind.CUSTOMER, _CUSTOMER, data)
+
+
+async def _log_in(
+    runtime: Runtime,
+    context: RequestContext,
+    kind: ActorKind,
+    statement: Statement,
+    credentials: Credentials,
+) -> TokenResponse:
+    await admit_tenant(runtime, context)
+    async with runtime.database.read(context) as session:
+        row = await session.fetch_one(statement, email=credentials.email)
+    # The connection is back in its pool while the password's cost is paid.
+    stored = None if row is None else row["password_hash"]
+    if not await runtime.passwords.verify(stored, credentials.password) or row is None:
+        raise UnauthorizedError("Invalid email or password")
+    return TokenResponse(token=runtime.tokens.issue(Actor(kind, context.tenant, row["id"])))

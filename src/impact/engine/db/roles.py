@@ -1,0 +1,44 @@
+"""The check that row-level security binds the role this process connects as (P3)."""
+
+import asyncpg
+
+from impact.engine.db.failures import DRIVER_ERRORS
+from impact.engine.db.nodes import NodeSet
+from impact.errors import ConfigurationError
+
+_ROLE = """
+SELECT r.rolname,
+       r.rolsuper,
+       r.rolbypassrls,
+       (SELECT count(*) FROM pg_class c
+         WHERE pg_has_role(c.relowner, 'USAGE') AND c.relnamespace = 'public'::regnamespace
+           AND c.relkind IN ('r', 'p')) AS owned,
+       to_regclass('public.tenant') IS NOT NULL AS migrated
+FROM pg_roles r WHERE r.rolname = current_user
+"""
+
+
+async def refuse_unsafe_role(nodes: NodeSet) -> None:
+    """Raise ConfigurationError for a role that owns tables, is a superuser or has BYPASSRLS, and
+    for a database that was never migrated."""
+    node = next((node for node in nodes.nodes if node.usable), None)
+    if node is None:
+        addresses = ", ".join(node.address for node in nodes.nodes)
+        raise ConfigurationError(
+            f"no database answers at {addresses}; is it running, and is IMPACT_PRIMARY_URL right?"
+        )
+    try:
+        async with node.reader.connect() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert isinstance(driver, asyncpg.Connection)  # noqa: S101 - the driver we chose
+            row = await driver.fetchrow(_ROLE)
+    except DRIVER_ERRORS as error:
+        raise ConfigurationError(f"the database at {node.address} refused: {error}") from error
+    assert row is not None  # noqa: S101 - one always has a role
+    if row["rolsuper"] or row["rolbypassrls"] or row["owned"]:
+        raise ConfigurationError(
+            f"the role {row['rolname']} is a superuser, has BYPASSRLS or owns tables, so row-level "
+            "security does not bind it; connect as a role that owns nothing, like impact_app"
+        )
+    if not row["migrated"]:
+        raise ConfigurationError("the database has no schema yet; run: alembic upgrade head")

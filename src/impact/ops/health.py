@@ -1,0 +1,52 @@
+"""Health: alive, and ready to serve."""
+
+from litestar import Controller, Response, get
+
+from impact.engine.http.dependencies import Engine
+from impact.engine.schemas import Output
+from impact.engine.security.permissions import public
+from impact.errors import UnavailableError
+
+
+class NodeHealth(Output):
+    name: str
+    role: str
+    usable: bool
+    lag_seconds: float | None
+
+
+class Readiness(Output):
+    status: str
+    nodes: list[NodeHealth]
+
+
+class Health(Controller):
+    path = "/health"
+    tags = ("Operations",)
+
+    @get(opt=public())
+    async def health(self) -> str:
+        return "OK"
+
+    @get("/live", opt=public())
+    async def live(self) -> dict[str, str]:
+        """The process runs and its event loop turns."""
+        return {"status": "ok"}
+
+    @get("/ready", opt=public())
+    async def ready(self, runtime: Engine) -> Response[Readiness]:
+        """Whether this process can serve. A lost replica slows it and leaves it ready."""
+        nodes = [
+            NodeHealth(
+                name=node.name,
+                role="primary" if node.primary else "replica",
+                usable=node.usable,
+                lag_seconds=round(node.lag, 3) if node.lag != float("inf") else None,
+            )
+            for node in runtime.database.nodes.nodes
+        ]
+        try:
+            runtime.database.nodes.primary()
+        except UnavailableError:
+            return Response(Readiness(status="no primary", nodes=nodes), status_code=503)
+        return Response(Readiness(status="ready", nodes=nodes))
