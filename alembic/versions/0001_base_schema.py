@@ -61,6 +61,8 @@ def upgrade() -> None:
             op.execute(statement)
         privileges = APPEND_ONLY_TABLES.get(table, "SELECT, INSERT, UPDATE, DELETE")
         op.execute(f'GRANT {privileges} ON "{table}" TO {APP_ROLE}')
+    # An order's number is drawn with its stock, one statement before the order is written.
+    op.execute(f"GRANT USAGE ON SEQUENCE order_display_id_seq TO {APP_ROLE}")
     # A tenant sees its own row; headquarters sees and keeps the register.
     op.execute("ALTER TABLE tenant ENABLE ROW LEVEL SECURITY")
     op.execute(
@@ -891,7 +893,7 @@ def create_tables() -> None:
             server_default=sa.text("now()"),
             nullable=False,
         ),
-        sa.CheckConstraint("quantity > 0", name=op.f("ck_cart_line_quantity")),
+        sa.CheckConstraint("quantity BETWEEN 1 AND 1000000", name=op.f("ck_cart_line_quantity")),
         sa.ForeignKeyConstraint(
             ["tenant_id", "cart_id"],
             ["cart.tenant_id", "cart.id"],

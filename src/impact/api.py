@@ -2,11 +2,15 @@
 
 from litestar import Router
 
+from impact.domains.carts.controllers import StoreCarts
 from impact.domains.catalog import admin as catalog_admin
 from impact.domains.catalog import store as catalog_store
 from impact.domains.identity.access import admin_guard, store_guard
 from impact.domains.identity.login import Login
 from impact.domains.inventory.controllers import AdminInventoryLevels
+from impact.domains.orders.controllers import AdminOrders, StoreOrders
+from impact.flows.checkout.controllers import StoreCheckout
+from impact.flows.order_changes import AdminOrderChanges
 from impact.flows.products import AdminNewProducts
 from impact.ops.health import Health
 
@@ -25,6 +29,8 @@ def routers() -> list[Router]:
                 catalog_admin.AdminCollections,
                 catalog_admin.AdminCategories,
                 AdminInventoryLevels,
+                AdminOrders,
+                AdminOrderChanges,
             ],
         ),
         Router(
@@ -34,6 +40,9 @@ def routers() -> list[Router]:
                 catalog_store.StoreProducts,
                 catalog_store.StoreCollections,
                 catalog_store.StoreCategories,
+                StoreCarts,
+                StoreCheckout,
+                StoreOrders,
             ],
         ),
     ]

@@ -71,3 +71,12 @@ class RequestContext:
 def system_context(tenant: str, reason: str) -> RequestContext:
     """A context for a command or a job that acts for no user."""
     return RequestContext(tenant=tenant, actor=Actor(ActorKind.SYSTEM, tenant), reason=reason)
+
+
+NOBODY = UUID(int=0)
+
+
+def shopper(context: RequestContext) -> UUID:
+    """Whose carts and orders the caller may see beside guests': the customer, or nobody."""
+    actor = context.actor
+    return actor.id if actor.kind is ActorKind.CUSTOMER and actor.id else NOBODY

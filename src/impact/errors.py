@@ -80,7 +80,6 @@ class NotAllowedError(ImpactError):
 
 class InsufficientInventoryError(NotAllowedError):
     code = "insufficient_inventory"
-    status = 409
     title = "Insufficient inventory"
 
 

@@ -12,7 +12,9 @@ def slugify(text: str) -> str:
     return _NOT_SLUG.sub("-", plain).strip("-")[:200] or "item"
 
 
-def like_pattern(text: str) -> str:
+def like_pattern(text: str | None) -> str | None:
     """``text`` anywhere, as a LIKE pattern in which its own wildcards are letters."""
+    if not text:
+        return None
     escaped = text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     return f"%{escaped}%"

@@ -35,7 +35,7 @@ class CartLine(Entity):
         tenant_key("variant_id", "product_variant", ondelete="CASCADE"),
         UniqueConstraint("tenant_id", "cart_id", "variant_id"),
         tenant_index("variant_id", name="ix_cart_line_variant"),
-        CheckConstraint("quantity > 0", name="quantity"),
+        CheckConstraint("quantity BETWEEN 1 AND 1000000", name="quantity"),
     )
 
     cart_id: Mapped[UUID]

@@ -1,10 +1,10 @@
 """The catalog's routes for staff."""
 
-from typing import Annotated, Literal
+from typing import Literal
 from uuid import UUID
 
 from litestar import Controller, Response, delete, get, post
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from impact.domains.catalog import read
 from impact.domains.catalog.schemas import (
@@ -25,19 +25,13 @@ from impact.domains.catalog.schemas import (
 )
 from impact.domains.catalog.service import CategoryService, CollectionService, ProductService
 from impact.engine.http import responses
-from impact.engine.http.dependencies import Context, Engine, Paging
+from impact.engine.http.dependencies import Context, Engine, Fields, Paging, Search
 from impact.engine.http.routes import list_of, one_of, written
 from impact.engine.schemas import Deleted
 from impact.engine.security.permissions import requires
 from impact.engine.text import like_pattern
 
-Search = Annotated[str | None, QueryParameter(max_length=200)]
-Fields = Annotated[str | None, QueryParameter(max_length=1000)]
 Status = Literal["draft", "proposed", "published", "rejected"]
-
-
-def _pattern(q: str | None) -> str | None:
-    return like_pattern(q) if q else None
 
 
 class AdminProducts(Controller):
@@ -62,7 +56,7 @@ class AdminProducts(Controller):
         external_id: FromQuery[str | None] = None,
     ) -> Response[ProductList]:
         filters = {
-            "q": _pattern(q),
+            "q": like_pattern(q),
             "id": id,
             "handle": handle,
             "status": status,
@@ -188,7 +182,7 @@ class AdminCollections(Controller):
         id: FromQuery[list[UUID] | None] = None,
         handle: FromQuery[list[str] | None] = None,
     ) -> Response[CollectionList]:
-        filters = {"q": _pattern(q), "id": id, "handle": handle}
+        filters = {"q": like_pattern(q), "id": id, "handle": handle}
         return await list_of(
             read.collections,
             "collections",
@@ -251,7 +245,7 @@ class AdminCategories(Controller):
         parent_category_id: FromQuery[list[UUID] | None] = None,
     ) -> Response[CategoryList]:
         filters = {
-            "q": _pattern(q),
+            "q": like_pattern(q),
             "id": id,
             "handle": handle,
             "parent_category_id": parent_category_id,

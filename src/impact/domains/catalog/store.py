@@ -1,10 +1,9 @@
 """The catalog's routes for storefronts: what is published, priced in one currency."""
 
-from typing import Annotated, Literal
 from uuid import UUID
 
 from litestar import Controller, Response, get
-from litestar.params import FromPath, FromQuery, QueryParameter
+from litestar.params import FromPath, FromQuery
 
 from impact.domains.catalog import read
 from impact.domains.catalog.schemas import (
@@ -15,18 +14,17 @@ from impact.domains.catalog.schemas import (
     StoreProductList,
     StoreProductResponse,
 )
-from impact.engine.http.dependencies import Context, Engine, Paging
+from impact.engine.http.dependencies import (
+    Context,
+    CurrencyParameter,
+    Engine,
+    Fields,
+    Paging,
+    Search,
+)
 from impact.engine.http.routes import list_of, one_of
 from impact.engine.security.permissions import public
 from impact.engine.text import like_pattern
-
-Search = Annotated[str | None, QueryParameter(max_length=200)]
-Fields = Annotated[str | None, QueryParameter(max_length=1000)]
-Status = Literal["draft", "proposed", "published", "rejected"]
-
-
-def _pattern(q: str | None) -> str | None:
-    return like_pattern(q) if q else None
 
 
 class StoreProducts(Controller):
@@ -41,7 +39,7 @@ class StoreProducts(Controller):
         paging: Paging,
         q: Search = None,
         fields: Fields = None,
-        currency_code: Annotated[str | None, QueryParameter(pattern="^[a-z]{3}$")] = None,
+        currency_code: CurrencyParameter = None,
         id: FromQuery[list[UUID] | None] = None,
         handle: FromQuery[list[str] | None] = None,
         collection_id: FromQuery[list[UUID] | None] = None,
@@ -49,7 +47,7 @@ class StoreProducts(Controller):
         tag: FromQuery[list[str] | None] = None,
     ) -> Response[StoreProductList]:
         filters = {
-            "q": _pattern(q),
+            "q": like_pattern(q),
             "id": id,
             "handle": handle,
             "collection_id": collection_id,
@@ -74,7 +72,7 @@ class StoreProducts(Controller):
         runtime: Engine,
         id: FromPath[UUID],
         fields: Fields = None,
-        currency_code: Annotated[str | None, QueryParameter(pattern="^[a-z]{3}$")] = None,
+        currency_code: CurrencyParameter = None,
     ) -> Response[StoreProductResponse]:
         return await one_of(
             read.store_products,

@@ -86,22 +86,34 @@ class ReadModel:
         self._always = always
         self._lists: dict[tuple[str, bool, frozenset[str]], Statement] = {}
         self._counts: dict[frozenset[str], Statement] = {}
-        self._one = Statement(
-            f"{name}_by_id",
-            f"SELECT {shape}::text FROM {table} WHERE {self._scope} AND {self._alias}.id = :id",
-        )
+        self._ones: dict[frozenset[str], Statement] = {}
 
     @property
     def _scope(self) -> str:
         return f"{self._alias}.tenant_id = :tenant_id AND {self._always}"
 
-    async def one(self, session: ReadSession, id: UUID, **values: Any) -> str:
-        """The JSON of one entity. Raises NotFoundError."""
-        body = await session.fetch_value(self._one, id=id, **values)
+    async def one(
+        self,
+        session: ReadSession,
+        id: UUID,
+        *,
+        filters: Mapping[str, Any] | None = None,
+        **values: Any,
+    ) -> str:
+        """The JSON of one entity, if it passes the filters. Raises NotFoundError."""
+        given = dict(filters or {})
+        present = frozenset(given)
+        statement = self._ones.get(present)
+        if statement is None:
+            statement = self._ones[present] = Statement(
+                f"{self.name}_by_id",
+                f"SELECT {self._shape}::text FROM {self._table}"
+                f" WHERE {self._conditions(present)} AND {self._alias}.id = :entity_id",
+            )
+        body: str | None = await session.fetch_value(statement, entity_id=id, **given, **values)
         if body is None:
             raise NotFoundError(f"{self.noun} with id '{id}' not found")
-        text: str = body
-        return text
+        return body
 
     async def page(
         self,

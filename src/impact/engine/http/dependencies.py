@@ -15,6 +15,10 @@ Context = NamedDependency[RequestContext]
 Engine = NamedDependency[Runtime]
 Paging = NamedDependency[PageRequest]
 
+Search = Annotated[str | None, QueryParameter(max_length=200)]
+Fields = Annotated[str | None, QueryParameter(max_length=1000)]
+CurrencyParameter = Annotated[str | None, QueryParameter(pattern="^[a-z]{3}$")]
+
 
 def provide_context(request: Request) -> RequestContext:  # type: ignore[type-arg]
     return context_of(request)
