@@ -168,7 +168,7 @@ class PostgresServer:
     def _launch(self) -> None:
         """Start the process; tries again while children of a killed postmaster still leave."""
         site = self.site
-        argv = [site.postgres.bindir / "postgres", "-D", self.directory]
+        argv: list[str | Path] = [site.postgres.bindir / "postgres", "-D", self.directory]
         reason = ""
 
         def launched() -> bool:

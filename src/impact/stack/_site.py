@@ -118,7 +118,12 @@ class Site:
 
         As root the directory is opened for passing through (o+x), not for listing.
         """
-        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StackError(
+                f"Cannot make {self.data_dir}: {error.strerror}; choose another --data-dir"
+            ) from error
         if not os.access(self.data_dir, os.W_OK | os.X_OK):
             raise StackError(
                 f"{self.data_dir} is not writable; choose another --data-dir, or change its owner"

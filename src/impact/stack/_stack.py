@@ -121,7 +121,8 @@ class Stack:
                 return
             with locked(self.data_dir, self._log):
                 # Readers first: a primary waits for its replicas to have received everything.
-                for server in (*self.replicas, *self._other_replicas, self.primary, self._redis):
+                servers: list[Server] = [*self.replicas, *self._other_replicas]
+                for server in [*servers, self.primary, self._redis]:
                     server.stop()
 
     def status(self) -> list[ServerStatus]:
