@@ -32,17 +32,18 @@ def write_private(path: Path, text: str, account: Account | None = None) -> None
         raise
 
 
-def building(final: Path, account: Account | None) -> Path:
-    """An empty directory in which to make what `complete` then puts at `final`."""
+@contextmanager
+def whole(final: Path, account: Account | None) -> Iterator[Path]:
+    """An empty directory to fill, put at `final` at the end: what stands there is complete."""
     directory = final.with_name(f"{_BUILDING}{final.name}-{secrets.token_hex(4)}")
     directory.mkdir(mode=0o700)
-    give(directory, account)
-    return directory
-
-
-def complete(directory: Path, final: Path) -> None:
-    """Put a finished directory in its place: that it stands there says that it is whole."""
-    directory.rename(final)
+    try:
+        give(directory, account)
+        yield directory
+        directory.rename(final)
+    except BaseException:
+        discard(directory)
+        raise
     descriptor = os.open(final.parent, os.O_RDONLY)
     try:
         os.fsync(descriptor)

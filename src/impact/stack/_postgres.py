@@ -10,7 +10,7 @@ from typing import Literal
 from impact.stack import _conf as conf
 from impact.stack._errors import StackError
 from impact.stack._files import write_private
-from impact.stack._process import is_server, run, signal_server, spawn, wait_for
+from impact.stack._process import error_in, is_server, run, signal_server, spawn, wait_for
 from impact.stack._site import REPLICATOR, SUPERUSER, Site
 
 StopMode = Literal["smart", "fast", "immediate"]
@@ -160,9 +160,7 @@ class PostgresServer:
             },
         )
         if result.returncode:
-            lines = result.stderr.strip().splitlines() or ["psql failed"]
-            error = next((x for x in lines if "ERROR:" in x or "FATAL:" in x), lines[0])
-            raise StackError(f"{self.name}: {error.removeprefix('psql:<stdin>:')}")
+            raise StackError(f"{self.name}: {error_in(result.stderr)}")
         return result.stdout.strip()
 
     def _launch(self) -> None:

@@ -7,9 +7,9 @@ import os
 import re
 
 from impact.stack._errors import StackError
-from impact.stack._files import building, complete, write_private
+from impact.stack._files import whole, write_private
 from impact.stack._postgres import PostgresServer
-from impact.stack._process import run
+from impact.stack._process import error_in, run
 from impact.stack._site import APP, OWNER, REPLICATOR, SUPERUSER
 from impact.stack._user import give
 
@@ -30,38 +30,35 @@ def initialise(server: PostgresServer) -> None:
     """initdb beside the final place; one that is interrupted leaves nothing that looks whole."""
     site = server.site
     site.log("making the primary's data directory")
-    directory = building(server.directory, site.account)
     password_file = site.logs / "initdb-password"
-    write_private(password_file, site.record.passwords[SUPERUSER] + "\n", site.account)
     if site.postgres.major >= _BUILTIN_LOCALE:
         # Sorts alike on every machine and after every upgrade of its C library.
         locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
     else:
         locale = ["--locale=C.UTF-8"]
-    try:
-        result = run(
-            [
-                *(site.postgres.bindir / "initdb", "--pgdata", directory, "--encoding=UTF8"),
-                *("--username", SUPERUSER, "--auth=scram-sha-256", "--pwfile", password_file),
-                *("--data-checksums", *locale, *([] if site.durable else ["--no-sync"])),
-            ],
-            account=site.account,
-            cwd=site.data_dir,
-        )
-    finally:
-        password_file.unlink(missing_ok=True)
-    if result.returncode:
-        words = result.stderr.strip().splitlines() or ["no message"]
-        error = next((x for x in words if "error:" in x or "FATAL:" in x), words[-1])
-        raise StackError(f"initdb failed: {error}")
-    own = directory / "conf.d"
-    own.mkdir(mode=0o700)
-    give(own, site.account)
-    with (directory / "postgresql.conf").open("a") as file:
-        file.write("\ninclude_dir = 'conf.d'\n")
-        file.flush()
-        os.fsync(file.fileno())
-    complete(directory, server.directory)
+    with whole(server.directory, site.account) as directory:
+        write_private(password_file, site.record.passwords[SUPERUSER] + "\n", site.account)
+        try:
+            result = run(
+                [
+                    *(site.postgres.bindir / "initdb", "--pgdata", directory, "--encoding=UTF8"),
+                    *("--username", SUPERUSER, "--auth=scram-sha-256", "--pwfile", password_file),
+                    *("--data-checksums", *locale, *([] if site.durable else ["--no-sync"])),
+                ],
+                account=site.account,
+                cwd=site.data_dir,
+            )
+        finally:
+            password_file.unlink(missing_ok=True)
+        if result.returncode:
+            raise StackError(f"initdb failed: {error_in(result.stderr)}")
+        own = directory / "conf.d"
+        own.mkdir(mode=0o700)
+        give(own, site.account)
+        with (directory / "postgresql.conf").open("a") as file:
+            file.write("\ninclude_dir = 'conf.d'\n")
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def provision_roles(server: PostgresServer) -> None:

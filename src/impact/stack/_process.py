@@ -1,6 +1,7 @@
 """Starting, recognising and ending processes, by process id alone."""
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -52,6 +53,12 @@ def spawn(argv: Sequence[str | Path], *, account: Account | None, cwd: Path, log
     if result.returncode:
         raise StackError(f"Cannot start {argv[0]}: {result.stderr.strip()}")
     return int(result.stdout)
+
+
+def error_in(output: str) -> str:
+    """The first error among what a program of PostgreSQL said, else its first line."""
+    found = re.search(r"(?:ERROR|FATAL|PANIC|error): +(.+)", output)
+    return found.group(1) if found else (output.strip().splitlines() or ["no message"])[0]
 
 
 def arguments(pid: int) -> list[str]:

@@ -6,9 +6,9 @@ A replica holds nothing of its own: whatever is wrong with one, it is made again
 import secrets
 
 from impact.stack._errors import StackError
-from impact.stack._files import building, complete, discard
+from impact.stack._files import discard, whole
 from impact.stack._postgres import PostgresServer
-from impact.stack._process import run, wait_for
+from impact.stack._process import error_in, run, wait_for
 from impact.stack._site import REPLICATOR
 from impact.stack._user import give
 
@@ -98,27 +98,25 @@ def _make(primary: PostgresServer, replica: PostgresServer) -> None:
     _drop_slot(primary, replica)
     discard(replica.directory)
     primary.sql(f"SELECT pg_create_physical_replication_slot('{replica.slot}', true)")
-    directory = building(replica.directory, site.account)
-    result = run(
-        [
-            *(site.postgres.bindir / "pg_basebackup", "--pgdata", directory, "--no-password"),
-            *("--checkpoint=fast", "--wal-method=stream", "--slot", replica.slot),
-            *("--host=127.0.0.1", f"--port={primary.port}", f"--username={REPLICATOR}"),
-            *([] if site.durable else ["--no-sync"]),
-        ],
-        account=site.account,
-        cwd=site.data_dir,
-        env={"PGPASSWORD": site.record.passwords[REPLICATOR]},
-    )
-    if result.returncode:
-        words = result.stderr.strip().splitlines() or ["no message"]
-        raise StackError(f"The copy for {replica.name} failed: {words[0]}")
-    # What --write-recovery-conf does, but the address belongs into the generated settings, where
-    # it can follow the primary's port; in postgresql.auto.conf it would win over them.
-    signal_file = directory / "standby.signal"
-    signal_file.touch(mode=0o600)
-    give(signal_file, site.account)
-    complete(directory, replica.directory)
+    with whole(replica.directory, site.account) as directory:
+        result = run(
+            [
+                *(site.postgres.bindir / "pg_basebackup", "--pgdata", directory, "--no-password"),
+                *("--checkpoint=fast", "--wal-method=stream", "--slot", replica.slot),
+                *("--host=127.0.0.1", f"--port={primary.port}", f"--username={REPLICATOR}"),
+                *([] if site.durable else ["--no-sync"]),
+            ],
+            account=site.account,
+            cwd=site.data_dir,
+            env={"PGPASSWORD": site.record.passwords[REPLICATOR]},
+        )
+        if result.returncode:
+            raise StackError(f"The copy for {replica.name} failed: {error_in(result.stderr)}")
+        # What --write-recovery-conf does, but the address belongs into the generated settings,
+        # where it can follow the primary's port; postgresql.auto.conf would win over them.
+        signal_file = directory / "standby.signal"
+        signal_file.touch(mode=0o600)
+        give(signal_file, site.account)
 
 
 def _drop_slot(primary: PostgresServer, replica: PostgresServer) -> None:
