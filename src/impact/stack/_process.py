@@ -13,6 +13,7 @@ from impact.stack._user import Account
 # `&` gives the server a parent that ends at once, so it outlives us and leaves no zombie to us.
 _DETACH = '"$@" </dev/null >>"$0" 2>&1 & echo $!'
 _POLL_SECONDS = 0.02
+_SETTLE_SECONDS = 2  # kernel threads have no command line at all
 
 
 def run(
@@ -66,23 +67,34 @@ def arguments(pid: int) -> list[str]:
 
     /proc/PID/cwd would be firmer, but root in a container may not read it of another user.
     """
-    proc = Path(f"/proc/{pid}")
-    if Path("/proc/self/cmdline").exists():
+    if not Path("/proc/self/stat").exists():
+        shown = run(["ps", "-ww", "-o", "command=", "-p", str(pid)], account=None, cwd=Path("/"))
+        return shown.stdout.split()
+    words: list[str] = []
+
+    def settled() -> bool:
+        nonlocal words
         try:
-            return [a for a in (proc / "cmdline").read_text(errors="replace").split("\0") if a]
+            words = [w for w in _read(pid, "cmdline").split("\0") if w]
+            # Empty for a moment in the midst of exec, and of exit, which still holds its ports.
+            return bool(words) or _read(pid, "stat").rpartition(")")[2].split()[0] in "ZX"
         except OSError:
-            return []
-    shown = run(["ps", "-ww", "-o", "command=", "-p", str(pid)], account=None, cwd=Path("/"))
-    return shown.stdout.split()
+            words = []
+            return True
+
+    wait_for(settled, _SETTLE_SECONDS)
+    return words
+
+
+def _read(pid: int, name: str) -> str:
+    return Path(f"/proc/{pid}/{name}").read_text(errors="replace")
 
 
 def is_server(pid: int, directory: Path) -> bool:
     """Whether `pid` is alive and was started on `directory`, so that a reused id is not ours."""
     words = arguments(pid)
     own = str(directory)
-    return any(w == own or w.startswith(own + os.sep) for w in words[1:]) or (
-        own in " ".join(words[1:]) and not Path("/proc/self/cmdline").exists()
-    )
+    return any(w == own or w.startswith(own + os.sep) for w in words[1:])
 
 
 def signal_server(pid: int, number: int) -> None:

@@ -128,11 +128,22 @@ class Site:
             raise StackError(
                 f"{self.data_dir} is not writable; choose another --data-dir, or change its owner"
             )
+        self._require_same_owner()
         if self.account is not None:
             self.data_dir.chmod(self.data_dir.stat().st_mode | 0o011)
         require_reachable(self.data_dir, self.account)
         self.logs.mkdir(mode=0o700, exist_ok=True)
         give(self.logs, self.account)
+
+    def _require_same_owner(self) -> None:
+        """Data made as an ordinary user cannot be served by the system user, nor back again."""
+        primary = self.data_dir / "primary"
+        mine = self.account.uid if self.account else os.geteuid()
+        if primary.exists() and primary.stat().st_uid != mine:
+            raise StackError(
+                f"{primary} belongs to user {primary.owner()}, who made it; run this as that user,"
+                f" or choose another --data-dir"
+            )
 
     def url(self, role: str, port: int, database: str) -> str:
         return f"postgresql://{role}:{self.record.passwords[role]}@127.0.0.1:{port}/{database}"
