@@ -92,9 +92,8 @@ def _read(pid: int, name: str) -> str:
 
 def is_server(pid: int, directory: Path) -> bool:
     """Whether `pid` is alive and was started on `directory`, so that a reused id is not ours."""
-    words = arguments(pid)
-    own = str(directory)
-    return any(w == own or w.startswith(own + os.sep) for w in words[1:])
+    given = " ".join(["", *arguments(pid)[1:]])
+    return re.search(rf" {re.escape(str(directory))}(?:/| |$)", given) is not None
 
 
 def signal_server(pid: int, number: int) -> None:
