@@ -12,7 +12,7 @@ from impact.stack import Stack
 MakeStack = Callable[..., Stack]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def place() -> Iterator[Path]:
     """Not tmp_path: below pytest's directory the user of the servers could not pass."""
     directory = Path(tempfile.mkdtemp(prefix="impact-stack-"))
@@ -21,7 +21,7 @@ def place() -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def running(place: Path) -> Iterator[Stack]:
     """One stack with a replica for all tests that leave it usable."""
     stack = Stack(place / "shared", replicas=1, durable=False)
