@@ -8,6 +8,7 @@ from litestar import Litestar
 from litestar.openapi import OpenAPIConfig
 
 import impact
+import impact.models
 from impact import settings as settings_module
 from impact.api import routers
 from impact.engine.http.dependencies import DEPENDENCIES

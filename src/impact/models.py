@@ -1,4 +1,4 @@
-"""Imports every model, so that Alembic sees the whole schema. Nothing else imports this."""
+"""Imports every model, so that Alembic and the mappers see the whole schema."""
 
 from impact.domains.carts import models as carts
 from impact.domains.catalog import models as catalog

@@ -50,7 +50,7 @@ _SHIP = Statement(
         SELECT l.id, f.quantity
         FROM inventory_level l
         JOIN (SELECT variant_id, sum(quantity)::int AS quantity
-                FROM (SELECT * FROM shrunk UNION ALL SELECT * FROM used) AS both GROUP BY 1) f
+                FROM (SELECT * FROM shrunk UNION ALL SELECT * FROM used) AS gone GROUP BY 1) f
           ON f.variant_id = l.variant_id
         WHERE l.tenant_id = :tenant_id
         ORDER BY l.id FOR UPDATE OF l

@@ -66,12 +66,12 @@ def problem_response(error: ImpactError, request: Request[Any, Any, Any]) -> Res
 def handle_exception(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Every exception of every route ends here; none leaves with a stack trace."""
     known = _known(error)
-    if known is not None:
-        if known.status >= 500:
-            logger.warning("%s %s: %s", request.method, request.scope["path"], known.message)
-        return problem_response(known, request)
-    logger.error("%s %s failed", request.method, request.scope["path"], exc_info=error)
-    return problem_response(ImpactError("an unexpected error occurred"), request)
+    if known is None or (known.status >= 500 and known.retry_after is None):
+        logger.error("%s %s failed", request.method, request.scope["path"], exc_info=error)
+        known = ImpactError("an unexpected error occurred")
+    elif known.status >= 500:
+        logger.warning("%s %s: %s", request.method, request.scope["path"], known.message)
+    return problem_response(known, request)
 
 
 class _HttpError(ImpactError):
@@ -86,8 +86,7 @@ def _known(error: Exception) -> ImpactError | None:  # noqa: PLR0911 - one retur
     if isinstance(error, ImpactError):
         return error
     if isinstance(error, DRIVER_ERRORS):
-        translated = translate(error)
-        return translated if translated.status < 500 or translated.retry_after else None
+        return translate(error)
     if isinstance(error, ValidationException):
         return _validation(error)
     if isinstance(error, MethodNotAllowedException):

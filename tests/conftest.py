@@ -1,0 +1,134 @@
+"""Fixtures on real servers: one stack for the run, one migrated database per test worker."""
+
+import asyncio
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from litestar import Litestar
+
+from impact import settings as settings_module
+from impact.app import create_app
+from impact.context import RequestContext, system_context
+from impact.engine.runtime import Runtime
+from impact.ops import migrations
+from impact.settings import Settings
+from impact.stack import Endpoints, Stack
+from support.shops import Shop, open_shop
+
+_PLACE = "IMPACT_TEST_STACK"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The main process names the stack's place; test workers inherit it."""
+    if not hasattr(config, "workerinput"):
+        place = Path(tempfile.mkdtemp(prefix="impact-tests-"))
+        # The servers' own user passes through when the tests run as root.
+        place.chmod(0o711)
+        os.environ[_PLACE] = str(place)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    place = os.environ.get(_PLACE)
+    if place and not hasattr(config, "workerinput"):
+        Stack(Path(place) / "stack", durable=False).down()
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Stack:
+    """The stack that all workers share; whoever comes first starts it."""
+    found = Stack(Path(os.environ[_PLACE]) / "stack", replicas=1, durable=False)
+    found.up()
+    return found
+
+
+@pytest.fixture(scope="session")
+def endpoints(stack: Stack, worker_id: str) -> Iterator[Endpoints]:
+    """This worker's own database, migrated."""
+    name = f"test_{worker_id}"
+    created = stack.create_database(name)
+    migrations.upgrade(created.owner_url)
+    yield created
+    stack.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def settings(endpoints: Endpoints) -> Settings:
+    return settings_module.load(
+        {},
+        primary_url=endpoints.primary_url,
+        replica_urls=",".join(endpoints.replica_urls),
+        redis_url=endpoints.redis_url,
+        signing_keys=f"test:{secrets.token_urlsafe(32)}",
+        # The cost of a password is the attacker's, not the tests'.
+        password_memory_kib=8,
+        password_time_cost=1,
+    )
+
+
+@pytest.fixture(scope="session")
+async def app(settings: Settings) -> AsyncIterator[Litestar]:
+    made = create_app(settings)
+    started, done = asyncio.Event(), asyncio.Event()
+
+    async def serve() -> None:
+        # Litestar's lifespan must end in the task that began it; fixtures may change theirs.
+        async with made.lifespan():
+            started.set()
+            await done.wait()
+
+    task = asyncio.create_task(serve())
+    waiting = asyncio.create_task(started.wait())
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        await task
+    yield made
+    done.set()
+    await task
+
+
+@pytest.fixture(scope="session")
+def runtime(app: Litestar) -> Runtime:
+    found: Runtime = app.state.runtime
+    return found
+
+
+@pytest.fixture
+async def client(app: Litestar) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://impact.test") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def shop(runtime: Runtime, client: httpx.AsyncClient) -> Shop:
+    """A shop of this test's own."""
+    return await open_shop(runtime, client)
+
+
+@pytest.fixture
+async def other_shop(runtime: Runtime, client: httpx.AsyncClient) -> Shop:
+    """Another tenant, which must never see the first one's rows."""
+    return await open_shop(runtime, client)
+
+
+@pytest.fixture(scope="session")
+async def headquarters(runtime: Runtime) -> Shop:
+    return await open_shop(runtime, None, "hq")
+
+
+@pytest.fixture
+def hq(headquarters: Shop) -> dict[str, str]:
+    """Headers of an owner of headquarters whose role spans tenants."""
+    return headquarters.admin
+
+
+@pytest.fixture
+def context(shop: Shop) -> RequestContext:
+    return system_context(shop.tenant, "test")

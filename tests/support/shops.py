@@ -1,0 +1,109 @@
+"""Shops for tests: tenants with staff, keys and goods."""
+
+import secrets
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from impact.context import Actor, ActorKind, RequestContext, system_context
+from impact.domains.identity.models import AdminUser, ApiKey, RbacPolicy, Role, RoleAssignment
+from impact.engine.db.base import new_id
+from impact.engine.db.statements import Statement
+from impact.engine.runtime import Runtime
+from impact.engine.security.tokens import make_api_key
+
+_ADD_TENANT = Statement(
+    "tests.add_tenant",
+    "INSERT INTO tenant (id, name) SELECT :slug, :slug WHERE :tenant_id = 'hq'"
+    " ON CONFLICT (id) DO NOTHING",
+)
+
+
+@dataclass
+class Shop:
+    """A tenant of a test's own. ``admin`` and ``store`` are headers of its owner and of its
+    storefront."""
+
+    runtime: Runtime
+    client: httpx.AsyncClient | None
+    tenant: str
+    admin: dict[str, str] = field(default_factory=dict)
+    store: dict[str, str] = field(default_factory=dict)
+
+    def context(self) -> RequestContext:
+        return system_context(self.tenant, "test")
+
+    async def user(self, *permissions: str, spans_tenants: bool = False) -> dict[str, str]:
+        """Headers of a new user who holds just these permissions."""
+        user_id = new_id()
+        async with self.runtime.database.write(self.context()) as session:
+            role = Role(
+                id=new_id(),
+                name=f"role-{user_id}",
+                policies=[RbacPolicy(permission=permission) for permission in permissions],
+            )
+            user = AdminUser(id=user_id, email=f"{user_id}@example.com", password_hash="!")
+            session.add(role, user)
+            await session.flush()
+            session.add(
+                RoleAssignment(user_id=user_id, role_id=role.id, spans_tenants=spans_tenants)
+            )
+        token = self.runtime.tokens.issue(Actor(ActorKind.USER, self.tenant, user_id))
+        return {"authorization": f"Bearer {token}"}
+
+    async def product(self, *, stock: int = 10, amount: int = 1000, **fields: Any) -> Any:
+        """A published product of one variant, as the API answers it."""
+        assert self.client is not None
+        body = {
+            "title": f"Product {secrets.token_hex(4)}",
+            "status": "published",
+            "options": [{"title": "Size", "values": ["S", "M"]}],
+            "variants": [
+                {
+                    "title": "S",
+                    "sku": secrets.token_hex(6),
+                    "options": {"Size": "S"},
+                    "prices": [{"currency_code": "eur", "amount": amount}],
+                    "inventory_quantity": stock,
+                }
+            ],
+            "images": [{"url": "/a.png"}],
+            **fields,
+        }
+        body["handle"] = fields.get("handle", body["title"].lower().replace(" ", "-"))
+        response = await self.client.post("/admin/products", headers=self.admin, json=body)
+        assert response.status_code == 200, response.text
+        return response.json()["product"]
+
+    async def variant(self, *, stock: int = 10, amount: int = 1000, **fields: Any) -> str:
+        """The id of the one variant of a new product."""
+        product = await self.product(stock=stock, amount=amount, **fields)
+        found: str = product["variants"][0]["id"]
+        return found
+
+    async def order(self, *variants: str, quantity: int = 1, **fields: Any) -> httpx.Response:
+        """Order some variants through the store."""
+        assert self.client is not None
+        lines = [{"variant_id": variant, "quantity": quantity} for variant in variants]
+        body = {"email": "buyer@example.com", "lines": lines, **fields}
+        return await self.client.post("/store/orders", headers=self.store, json=body)
+
+
+async def open_shop(
+    runtime: Runtime, client: httpx.AsyncClient | None, tenant: str | None = None
+) -> Shop:
+    """A new tenant with an owner and a publishable key."""
+    shop = Shop(runtime, client, tenant or f"shop-{secrets.token_hex(5)}")
+    async with runtime.database.write(system_context("hq", "test")) as session:
+        await session.execute(_ADD_TENANT, slug=shop.tenant)
+    shop.admin = await shop.user("*:*", spans_tenants=shop.tenant == "hq")
+    key = make_api_key("publishable", shop.tenant)
+    async with runtime.database.write(shop.context()) as session:
+        session.add(
+            ApiKey(
+                kind="publishable", title="Web", token_hash=key.token_hash, redacted=key.redacted
+            )
+        )
+    shop.store = {"x-publishable-api-key": key.token}
+    return shop
