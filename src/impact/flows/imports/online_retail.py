@@ -1,0 +1,254 @@
+"""Imports the orders of an online-retail file (UCI "Online Retail", one row per order line).
+
+    invoice    -> order, kind sale, return ("C...") or adjustment ("A..."), completed
+    row        -> order line: a product, or a charge for the codes in CHARGE_CODES
+    StockCode  -> product with one variant and one price; upper-cased, as the file spells the
+                  same article both ways
+    CustomerID -> customer without an account; a row without one belongs to a guest's order
+
+A second run finds every row present and changes nothing. Of a longer file the rows that are
+new are added, also to invoices that the shorter one cut off.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from impact.context import HEADQUARTERS
+from impact.engine.db.session import Database, WriteSession
+from impact.errors import ImpactError
+from impact.flows.imports import retail_statements as sql
+from impact.flows.imports import work
+from impact.flows.imports.rejects import RejectsFile
+from impact.flows.imports.retail_rows import COLUMNS, Rejected, amount_of, classify
+from impact.flows.imports.source import CsvSource, SourceError
+from impact.flows.imports.summary import EXACT, Progress, RetailSummary, Share, no_progress
+from impact.flows.imports.text import slug
+from impact.reporting.sales import sales
+
+_REPORT_EVERY = 5000
+_RESERVED = frozenset({HEADQUARTERS})
+
+
+class ReconciliationError(ImpactError):
+    """The numbers of an import do not add up; it was rolled back."""
+
+    code = "reconciliation_failed"
+
+
+@dataclass(frozen=True, slots=True)
+class RetailOptions:
+    """``tenant`` is None for one tenant per country. ``max_rejects`` is the share of malformed
+    rows, in percent, above which the file is taken to be a wrong one."""
+
+    tenant: str | None
+    create_tenant: bool = False
+    max_rejects: float = 10.0
+
+
+def country_tenant(country: str) -> str | None:
+    """The slug of a country's tenant; None for one that cannot name a tenant."""
+    name = slug(country)
+    return name if name[:1].isalpha() and len(name) <= 63 and name not in _RESERVED else None
+
+
+async def import_online_retail(
+    database: Database,
+    path: Path,
+    options: RetailOptions,
+    rejects_path: Path,
+    progress: Progress = no_progress,
+) -> RetailSummary:
+    """Import the file in one transaction and answer what was done.
+
+    Raises SourceError for a file that is none, NotFoundError for a tenant that is none, and
+    ReconciliationError should a row or a penny be missing at the end. In each case the
+    database and the rejects file are as they were before.
+    """
+    started = time.monotonic()
+    with CsvSource(path, COLUMNS) as source, RejectsFile(rejects_path) as rejects:
+        rows = _Rows(source, rejects, options, progress)
+        async with work.import_transaction(
+            database, f"import online-retail {path.name}"
+        ) as session:
+            created = 0
+            if options.tenant is not None:
+                # Before the file is read: a misspelt tenant should not take that long to say.
+                created += await _open(session, options, options.tenant, options.tenant)
+            await work.run(session, sql.CREATE_STAGING)
+            await session.driver.copy_records_to_table(
+                sql.STAGING_TABLE, records=rows, timeout=work.LONGEST_STATEMENT
+            )
+            rows.check(options.max_rejects)
+            await work.run(session, sql.ANALYZE_ROWS)
+            summary = rows.summary(rejects_path)
+            summary.tenants_created = created
+            tenants = await session.fetch(sql.LIST_TENANTS)
+            for tenant in tenants:
+                name = str(tenant["tenant_id"])
+                if options.tenant is None:
+                    summary.tenants_created += await _open(
+                        session, options, name, tenant["country"]
+                    )
+                else:
+                    await session.switch_tenant(name)
+                summary.tenants.append(name)
+                await _import_tenant(session, summary, progress)
+            _reconcile(summary, rows.accepted)
+        rejects.publish()
+    summary.seconds = round(time.monotonic() - started, 2)
+    return summary
+
+
+async def _open(session: WriteSession, options: RetailOptions, tenant: str, name: str) -> bool:
+    return await work.open_tenant(
+        session,
+        tenant,
+        create=options.create_tenant or options.tenant is None,
+        name=name,
+        currency=sql.CURRENCY,
+    )
+
+
+class _Rows:
+    """Iterates over the file's good rows for COPY; counts them, and lists the others."""
+
+    def __init__(
+        self, source: CsvSource, rejects: RejectsFile, options: RetailOptions, progress: Progress
+    ) -> None:
+        self._source = source
+        self._rejects = rejects
+        self._progress = progress
+        self._tenant = options.tenant
+        self._countries: dict[str, str | None] = {}
+        self._malformed = 0
+        self._first_malformed: tuple[int, str] | None = None
+        self._reasons: Counter[str] = Counter()
+        self._read, self._rejected = Share(), Share()
+        self.accepted = [0, 0]
+        """Rows, and their sum in minor units."""
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        positions = self._source.positions()
+        width = len(self._source.header)
+        self._rejects.begin(self._source.header)
+        for number, (line, record) in enumerate(self._source.records()):
+            if number % _REPORT_EVERY == 0:
+                self._progress("reading", self._source.fraction)
+            fields = [record[place] for place in positions] if len(record) == width else []
+            amount = amount_of(fields)
+            self._read.add(amount)
+            row = classify(line, fields, self._tenant_of)
+            if isinstance(row, Rejected):
+                self._reject(line, row, record, amount)
+                continue
+            self.accepted[0] += 1
+            self.accepted[1] += row.quantity * row.unit_price
+            yield row
+
+    def _tenant_of(self, country: str) -> str | None:
+        if self._tenant is not None:
+            return self._tenant
+        if country not in self._countries:
+            self._countries[country] = country_tenant(country)
+        return self._countries[country]
+
+    def _reject(self, line: int, why: Rejected, record: list[str], amount: Decimal | None) -> None:
+        self._rejected.add(amount)
+        self._reasons[why.reason] += 1
+        self._rejects.add(line, why.reason, record)
+        if why.malformed:
+            self._malformed += 1
+            self._first_malformed = self._first_malformed or (line, why.reason)
+
+    def check(self, max_rejects: float) -> None:
+        """Raise SourceError for a file without rows or with too many malformed ones."""
+        if not self._read.rows:
+            raise SourceError(self._source.path, "holds a header and no rows", 1)
+        if self._first_malformed and self._malformed * 100 > max_rejects * self._read.rows:
+            line, reason = self._first_malformed
+            raise SourceError(
+                self._source.path,
+                f"{reason}; {self._malformed} of {self._read.rows} rows are malformed, more than"
+                f" {max_rejects:g} %, so nothing was imported",
+                line,
+            )
+
+    def summary(self, rejects_path: Path) -> RetailSummary:
+        return RetailSummary(
+            file=str(self._source.path),
+            rejects_file=str(rejects_path),
+            currency_code=sql.CURRENCY,
+            read=self._read,
+            imported=Share(),
+            present=Share(),
+            rejected=self._rejected,
+            reasons=dict(sorted(self._reasons.items())),
+            tenants=[],
+        )
+
+
+async def _import_tenant(session: WriteSession, summary: RetailSummary, progress: Progress) -> None:
+    """Insert what is new of the session's tenant, and hold the sales report to it."""
+    before = await _net_sales(session)
+    progress("comparing", None)
+    await work.run(session, sql.FIND_ORDERS)
+    await work.run(session, sql.ANALYZE_ORDERS)
+    present = await work.fetch_row(session, sql.DROP_PRESENT)
+    progress("customers and products", None)
+    summary.customers += await work.run(session, sql.INSERT_CUSTOMERS)
+    await work.run(session, sql.FIND_PRODUCTS)
+    await work.run(session, sql.ANALYZE_PRODUCTS)
+    summary.products += await work.run(session, sql.INSERT_PRODUCTS)
+    await work.run_all(session, (sql.INSERT_VARIANTS, sql.INSERT_PRICES, sql.INSERT_LEVELS))
+    progress("orders", None)
+    summary.orders += await work.run(session, sql.INSERT_ORDERS)
+    summary.orders_extended += await work.run(session, sql.EXTEND_ORDERS)
+    progress("order lines", None)
+    lines = await work.run(session, sql.INSERT_LINES)
+    summary.lines += lines
+    progress("reconciling", None)
+    amount = await _net_sales(session) - before
+    _count(summary.imported, lines, amount)
+    _count(summary.present, present["rows"], present["amount"])
+
+
+async def _net_sales(session: WriteSession) -> int:
+    """The tenant's sales report, all time, in minor units of the file's currency."""
+    report = await sales(session, interval="month", start=None, end=None)
+    return sum(total.net for total in report.totals if total.currency_code == sql.CURRENCY)
+
+
+def _count(share: Share, rows: int, minor_units: int) -> None:
+    share.rows += rows
+    share.amount = EXACT.add(share.amount, EXACT.scaleb(Decimal(minor_units), -2))
+
+
+def _reconcile(summary: RetailSummary, accepted: list[int]) -> None:
+    """Raise ReconciliationError unless every row and penny read is imported, present or rejected.
+
+    ``imported`` is by how much the database's own sales report has changed, ``read`` is the sum
+    of the file's decimals, and ``accepted`` the sum of the minor units sent: three ways apart.
+    """
+    kept = Share()
+    _count(kept, accepted[0], accepted[1])
+    for share in (summary.imported, summary.present):
+        kept.rows -= share.rows
+        kept.amount = EXACT.subtract(kept.amount, share.amount)
+    if kept.rows or kept.amount:
+        raise ReconciliationError(
+            f"{summary.file}: rolled back: the database's sales report differs from the imported"
+            f" rows by {kept.rows} rows and {kept.amount} {summary.currency_code}"
+        )
+    rest = summary.read.amount
+    for share in (summary.imported, summary.present, summary.rejected):
+        rest = EXACT.subtract(rest, share.amount)
+    if rest:
+        raise ReconciliationError(
+            f"{summary.file}: rolled back: {rest} {summary.currency_code} of the file are neither"
+            " imported nor rejected"
+        )
