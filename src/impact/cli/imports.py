@@ -69,6 +69,7 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--tenant", metavar="T", callback=_slug, help="The shop that takes the orders.")
 @click.option("--tenant-per-country", is_flag=True, help="One shop per country, made as needed.")
 def online_retail(
+    *,
     file: Path,
     tenant: str | None,
     tenant_per_country: bool,
@@ -101,6 +102,7 @@ def online_retail(
     "--currency", metavar="CODE", help="ISO 4217 code of the prices  [default: the shop's]"
 )
 def shopify(
+    *,
     file: Path,
     tenant: str,
     currency: str | None,

@@ -10,5 +10,16 @@ def uuid7_at(moment: str) -> str:
     Moments before 1970 do not fit and must be refused before.
     """
     milliseconds = f"(extract(epoch FROM {moment}) * 1000)::bigint"
-    random = "substr(gen_random_uuid()::text, 16)"
-    return f"(lpad(to_hex({milliseconds}), 12, '0') || '7' || {random})::uuid"
+    return f"(lpad(to_hex({milliseconds}), 12, '0') || '7' || {_RANDOM})::uuid"
+
+
+def uuid7_like(other: str) -> str:
+    """SQL for a UUIDv7 of the moment that the UUIDv7 expression ``other`` carries.
+
+    For the many rows that hang on one: it skips the arithmetic, a second in half a million.
+    """
+    return f"(substr({other}::text, 1, 13) || '-7' || {_RANDOM})::uuid"
+
+
+_RANDOM = "substr(gen_random_uuid()::text, 16)"
+"""The 74 random bits and the variant of a random UUID, after its version digit."""

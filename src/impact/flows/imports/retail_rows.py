@@ -33,7 +33,7 @@ bad debt. All others are products, gift vouchers among them."""
 _INVOICE = re.compile(r"[CA]?[0-9]{1,20}", re.ASCII)
 _QUANTITY = re.compile(r"-?[0-9]{1,10}", re.ASCII)
 _PRICE = re.compile(r"(-?)([0-9]{1,12})(?:\.([0-9]{1,12}))?", re.ASCII)
-_LONGEST_CODE = 64
+_LONGEST_CODES = 200
 _LONGEST_TEXT = 500
 _LARGEST_QUANTITY = 2**31 - 1
 _LARGEST_TOTAL = 10**15
@@ -90,16 +90,18 @@ def classify(  # noqa: PLR0911 - one return a reason
     """
     if len(fields) != len(COLUMNS):
         return Rejected("wrong_number_of_fields")
-    if any("\0" in field for field in fields):
+    if "\0" in "".join(fields):
         return Rejected("nul_character")
-    invoice, sku, title, quantity_text, date, price_text, customer, country = map(tidy, fields)
-    invoice, sku = invoice.upper(), sku.upper()
+    invoice, sku, title, quantity_text, date, price_text, customer, country = [
+        field.strip() for field in fields
+    ]
+    invoice, sku, title = invoice.upper(), tidy(sku).upper(), tidy(title)
     if not _INVOICE.fullmatch(invoice):
         return Rejected("bad_invoice")
     if not sku:
         return Rejected("missing_stock_code")
     customer = customer.removesuffix(".0")
-    if max(len(sku), len(customer), len(country)) > _LONGEST_CODE or len(title) > _LONGEST_TEXT:
+    if len(sku + customer + country) > _LONGEST_CODES or len(title) > _LONGEST_TEXT:
         return Rejected("text_too_long")
     if not _QUANTITY.fullmatch(quantity_text):
         return Rejected("bad_quantity")

@@ -6,7 +6,7 @@ is refused; all that follows is INSERT ... SELECT as the tenant. The statements 
 """
 
 from impact.engine.db.statements import Statement
-from impact.flows.imports.ids import uuid7_at
+from impact.flows.imports.ids import uuid7_at, uuid7_like
 
 STAGING_TABLE = "import_row"
 CURRENCY = "gbp"
@@ -211,15 +211,11 @@ INSERT_LEVELS = Statement(
 )
 
 _TOTALS = """
-    SELECT invoice,
-           coalesce(sum(quantity::bigint * unit_price) FILTER (WHERE NOT is_charge), 0)::bigint
-             AS item_total,
-           coalesce(sum(quantity::bigint * unit_price) FILTER (WHERE is_charge), 0)::bigint
-             AS charge_total,
-           coalesce(sum(quantity) FILTER (WHERE NOT is_charge), 0)::bigint AS units
-    FROM import_row
-    WHERE tenant_id = :tenant_id
-    GROUP BY invoice
+    coalesce(sum(r.quantity * r.unit_price) FILTER (WHERE NOT r.is_charge), 0)::bigint
+      AS item_total,
+    coalesce(sum(r.quantity * r.unit_price) FILTER (WHERE r.is_charge), 0)::bigint
+      AS charge_total,
+    coalesce(sum(r.quantity) FILTER (WHERE NOT r.is_charge), 0)::bigint AS units
 """
 
 # In the order of time, so that display ids follow it. A sale of the past has arrived; a return
@@ -235,7 +231,9 @@ INSERT_ORDERS = Statement(
            '{CURRENCY}', t.item_total, t.charge_total, t.item_total + t.charge_total, t.units,
            jsonb_strip_nulls(jsonb_build_object('country', o.country)), o.placed_at, now()
     FROM import_order o
-    JOIN ({_TOTALS}) AS t ON t.invoice = o.invoice
+    JOIN (
+      SELECT r.invoice, {_TOTALS} FROM import_row r WHERE r.tenant_id = :tenant_id GROUP BY r.invoice
+    ) AS t ON t.invoice = o.invoice
     LEFT JOIN customer c ON c.tenant_id = :tenant_id AND c.external_id = o.customer
     WHERE o.tenant_id = :tenant_id AND o.is_new
     ORDER BY o.placed_at, o.invoice
@@ -251,9 +249,14 @@ EXTEND_ORDERS = Statement(
         total = k.total + t.item_total + t.charge_total,
         units = k.units + t.units,
         updated_at = now()
-    FROM import_order o
-    JOIN ({_TOTALS}) AS t ON t.invoice = o.invoice
-    WHERE o.tenant_id = :tenant_id AND NOT o.is_new AND k.tenant_id = :tenant_id AND k.id = o.id
+    FROM (
+      SELECT o.id, {_TOTALS}
+      FROM import_order o
+      JOIN import_row r ON r.tenant_id = o.tenant_id AND r.invoice = o.invoice
+      WHERE o.tenant_id = :tenant_id AND NOT o.is_new
+      GROUP BY o.id
+    ) AS t
+    WHERE k.tenant_id = :tenant_id AND k.id = t.id
     """,
 )
 
@@ -263,7 +266,7 @@ INSERT_LINES = Statement(
     INSERT INTO order_line
       (tenant_id, id, order_id, kind, product_id, variant_id, title, sku, quantity,
        fulfilled_quantity, unit_price, total, rank, created_at, updated_at)
-    SELECT :tenant_id, {uuid7_at("o.placed_at")}, o.id,
+    SELECT :tenant_id, {uuid7_like("o.id")}, o.id,
            CASE WHEN r.is_charge THEN 'charge' ELSE 'product' END, p.product_id, p.variant_id,
            coalesce(r.title, p.title, r.sku), r.sku, r.quantity,
            CASE WHEN r.is_charge OR o.kind <> 'sale' THEN 0 ELSE greatest(r.quantity, 0) END,
