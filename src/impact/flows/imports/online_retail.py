@@ -11,7 +11,6 @@ new are added, also to invoices that the shorter one cut off.
 """
 
 import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -23,9 +22,9 @@ from impact.engine.db.session import Database, WriteSession
 from impact.errors import ImpactError
 from impact.flows.imports import retail_statements as sql
 from impact.flows.imports import work
-from impact.flows.imports.rejects import RejectsFile
-from impact.flows.imports.retail_rows import COLUMNS, Rejected, amount_of, classify
-from impact.flows.imports.source import CsvSource, SourceError
+from impact.flows.imports.rejects import Rejected, RejectsFile
+from impact.flows.imports.retail_rows import COLUMNS, amount_of, classify
+from impact.flows.imports.source import CsvSource
 from impact.flows.imports.summary import EXACT, Progress, RetailSummary, Share, no_progress
 from impact.flows.imports.text import slug
 from impact.reporting.sales import sales
@@ -83,9 +82,9 @@ async def import_online_retail(
             await session.driver.copy_records_to_table(
                 sql.STAGING_TABLE, records=rows, timeout=work.LONGEST_STATEMENT
             )
-            rows.check(options.max_rejects)
+            summary = rows.summary()
+            rejects.check(path, summary.read.rows, options.max_rejects)
             await work.run(session, sql.ANALYZE_ROWS)
-            summary = rows.summary(rejects_path)
             summary.tenants_created = created
             tenants = await session.fetch(sql.LIST_TENANTS)
             for tenant in tenants:
@@ -105,13 +104,15 @@ async def import_online_retail(
 
 
 async def _open(session: WriteSession, options: RetailOptions, tenant: str, name: str) -> bool:
-    return await work.open_tenant(
+    """Go on as the tenant; answers whether it was created."""
+    opened = await work.open_tenant(
         session,
         tenant,
         create=options.create_tenant or options.tenant is None,
         name=name,
         currency=sql.CURRENCY,
     )
+    return opened.created
 
 
 class _Rows:
@@ -125,9 +126,6 @@ class _Rows:
         self._progress = progress
         self._tenant = options.tenant
         self._countries: dict[str, str | None] = {}
-        self._malformed = 0
-        self._first_malformed: tuple[int, str] | None = None
-        self._reasons: Counter[str] = Counter()
         self._read, self._rejected = Share(), Share()
         self.accepted = [0, 0]
         """Rows, and their sum in minor units."""
@@ -144,7 +142,8 @@ class _Rows:
             self._read.add(amount)
             row = classify(line, fields, self._tenant_of)
             if isinstance(row, Rejected):
-                self._reject(line, row, record, amount)
+                self._rejected.add(amount)
+                self._rejects.add(line, row, record)
                 continue
             self.accepted[0] += 1
             self.accepted[1] += row.quantity * row.unit_price
@@ -157,37 +156,16 @@ class _Rows:
             self._countries[country] = country_tenant(country)
         return self._countries[country]
 
-    def _reject(self, line: int, why: Rejected, record: list[str], amount: Decimal | None) -> None:
-        self._rejected.add(amount)
-        self._reasons[why.reason] += 1
-        self._rejects.add(line, why.reason, record)
-        if why.malformed:
-            self._malformed += 1
-            self._first_malformed = self._first_malformed or (line, why.reason)
-
-    def check(self, max_rejects: float) -> None:
-        """Raise SourceError for a file without rows or with too many malformed ones."""
-        if not self._read.rows:
-            raise SourceError(self._source.path, "holds a header and no rows", 1)
-        if self._first_malformed and self._malformed * 100 > max_rejects * self._read.rows:
-            line, reason = self._first_malformed
-            raise SourceError(
-                self._source.path,
-                f"{reason}; {self._malformed} of {self._read.rows} rows are malformed, more than"
-                f" {max_rejects:g} %, so nothing was imported",
-                line,
-            )
-
-    def summary(self, rejects_path: Path) -> RetailSummary:
+    def summary(self) -> RetailSummary:
         return RetailSummary(
             file=str(self._source.path),
-            rejects_file=str(rejects_path),
+            rejects_file=str(self._rejects.path),
             currency_code=sql.CURRENCY,
             read=self._read,
             imported=Share(),
             present=Share(),
             rejected=self._rejected,
-            reasons=dict(sorted(self._reasons.items())),
+            reasons=self._rejects.reasons,
             tenants=[],
         )
 

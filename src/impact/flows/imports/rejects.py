@@ -4,11 +4,21 @@ import contextlib
 import csv
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from impact.errors import InvalidDataError
+from impact.flows.imports.source import SourceError
+
+
+class Rejected(NamedTuple):
+    """Why a row is not taken. ``malformed`` rows speak against the file; others are well formed
+    and cannot be kept, or are no trade."""
+
+    reason: str
+    malformed: bool = True
 
 
 class RejectsFile:
@@ -20,6 +30,9 @@ class RejectsFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._reasons: Counter[str] = Counter()
+        self._malformed = 0
+        self._first_malformed: tuple[int, str] | None = None
 
     def __enter__(self) -> Self:
         try:
@@ -42,8 +55,30 @@ class RejectsFile:
     def begin(self, header: Sequence[str]) -> None:
         self._writer.writerow(["line", "reason", *header])
 
-    def add(self, line: int, reason: str, fields: Sequence[str]) -> None:
-        self._writer.writerow([line, reason, *fields])
+    def add(self, line: int, why: Rejected, fields: Sequence[str]) -> None:
+        self._writer.writerow([line, why.reason, *fields])
+        self._reasons[why.reason] += 1
+        if why.malformed:
+            self._malformed += 1
+            self._first_malformed = self._first_malformed or (line, why.reason)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How many rows were rejected for each reason."""
+        return dict(sorted(self._reasons.items()))
+
+    def check(self, source: Path, rows: int, max_percent: float) -> None:
+        """Raise SourceError for a file of no rows, or of more malformed ones than allowed."""
+        if not rows:
+            raise SourceError(source, "holds a header and no rows", 1)
+        if self._first_malformed and self._malformed * 100 > max_percent * rows:
+            line, reason = self._first_malformed
+            raise SourceError(
+                source,
+                f"{reason}; {self._malformed} of {rows} rows are malformed, more than"
+                f" {max_percent:g} %, so nothing was imported",
+                line,
+            )
 
     def publish(self) -> None:
         """Put the finished file in its place, readable as other new files are."""

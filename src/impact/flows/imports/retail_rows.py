@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from impact.flows.imports.rejects import Rejected
 from impact.flows.imports.summary import EXACT
 from impact.flows.imports.text import tidy
 
@@ -58,13 +59,6 @@ class RetailRow(NamedTuple):
     placed_at: dt.datetime
     customer: str | None
     country: str | None
-
-
-class Rejected(NamedTuple):
-    """``malformed`` rows speak against the file; others are well formed and no trade."""
-
-    reason: str
-    malformed: bool = True
 
 
 def amount_of(fields: Sequence[str]) -> Decimal | None:

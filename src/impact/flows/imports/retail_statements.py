@@ -232,7 +232,10 @@ INSERT_ORDERS = Statement(
            jsonb_strip_nulls(jsonb_build_object('country', o.country)), o.placed_at, now()
     FROM import_order o
     JOIN (
-      SELECT r.invoice, {_TOTALS} FROM import_row r WHERE r.tenant_id = :tenant_id GROUP BY r.invoice
+      SELECT r.invoice, {_TOTALS}
+      FROM import_row r
+      WHERE r.tenant_id = :tenant_id
+      GROUP BY r.invoice
     ) AS t ON t.invoice = o.invoice
     LEFT JOIN customer c ON c.tenant_id = :tenant_id AND c.external_id = o.customer
     WHERE o.tenant_id = :tenant_id AND o.is_new

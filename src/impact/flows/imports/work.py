@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -36,6 +36,11 @@ _CREATE_TENANT = Statement(
 )
 
 
+class OpenTenant(NamedTuple):
+    created: bool
+    currency: str
+
+
 @asynccontextmanager
 async def import_transaction(database: Database, reason: str) -> AsyncIterator[WriteSession]:
     """One transaction for all of an import, begun as headquarters; nothing of it is left when
@@ -67,17 +72,18 @@ async def enter_tenant(session: WriteSession, tenant: str) -> str | None:
 
 async def open_tenant(
     session: WriteSession, tenant: str, *, create: bool, name: str, currency: str
-) -> bool:
-    """Go on as ``tenant``; answers whether it had to be created.
+) -> OpenTenant:
+    """Go on as ``tenant``, which is created with ``name`` and ``currency`` if it is missing.
 
     Raises NotFoundError when it is missing and ``create`` is false.
     """
-    if await enter_tenant(session, tenant) is not None:
-        return False
+    found = await enter_tenant(session, tenant)
+    if found is not None:
+        return OpenTenant(created=False, currency=found)
     if not create:
         raise NotFoundError(f"tenant '{tenant}' does not exist; --create-tenant creates it")
     await session.execute(_CREATE_TENANT, name=name, currency_code=currency)
-    return True
+    return OpenTenant(created=True, currency=currency)
 
 
 async def run_all(session: WriteSession, statements: Iterable[Statement]) -> None:
