@@ -11,26 +11,20 @@ new are added, also to invoices that the shorter one cut off.
 """
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
-from impact.context import HEADQUARTERS
 from impact.engine.db.session import Database, WriteSession
 from impact.errors import ImpactError
 from impact.flows.imports import retail_statements as sql
 from impact.flows.imports import work
-from impact.flows.imports.rejects import Rejected, RejectsFile
-from impact.flows.imports.retail_rows import COLUMNS, amount_of, classify
+from impact.flows.imports.rejects import RejectsFile
+from impact.flows.imports.retail_reader import RetailReader
+from impact.flows.imports.retail_rows import COLUMNS
 from impact.flows.imports.source import CsvSource
 from impact.flows.imports.summary import EXACT, Progress, RetailSummary, Share, no_progress
-from impact.flows.imports.text import slug
 from impact.reporting.sales import sales
-
-_REPORT_EVERY = 5000
-_RESERVED = frozenset({HEADQUARTERS})
 
 
 class ReconciliationError(ImpactError):
@@ -49,12 +43,6 @@ class RetailOptions:
     max_rejects: float = 10.0
 
 
-def country_tenant(country: str) -> str | None:
-    """The slug of a country's tenant; None for one that cannot name a tenant."""
-    name = slug(country)
-    return name if name[:1].isalpha() and len(name) <= 63 and name not in _RESERVED else None
-
-
 async def import_online_retail(
     database: Database,
     path: Path,
@@ -70,7 +58,7 @@ async def import_online_retail(
     """
     started = time.monotonic()
     with CsvSource(path, COLUMNS) as source, RejectsFile(rejects_path) as rejects:
-        rows = _Rows(source, rejects, options, progress)
+        rows = RetailReader(source, rejects, options.tenant, progress)
         async with work.import_transaction(
             database, f"import online-retail {path.name}"
         ) as session:
@@ -85,6 +73,8 @@ async def import_online_retail(
             summary = rows.summary()
             rejects.check(path, summary.read.rows, options.max_rejects)
             await work.run(session, sql.ANALYZE_ROWS)
+            if options.tenant is None:
+                await work.run(session, sql.INDEX_ROWS)
             summary.tenants_created = created
             tenants = await session.fetch(sql.LIST_TENANTS)
             for tenant in tenants:
@@ -98,6 +88,7 @@ async def import_online_retail(
                 summary.tenants.append(name)
                 await _import_tenant(session, summary, progress)
             _reconcile(summary, rows.accepted)
+            rejects.seal()
         rejects.publish()
     summary.seconds = round(time.monotonic() - started, 2)
     return summary
@@ -113,61 +104,6 @@ async def _open(session: WriteSession, options: RetailOptions, tenant: str, name
         currency=sql.CURRENCY,
     )
     return opened.created
-
-
-class _Rows:
-    """Iterates over the file's good rows for COPY; counts them, and lists the others."""
-
-    def __init__(
-        self, source: CsvSource, rejects: RejectsFile, options: RetailOptions, progress: Progress
-    ) -> None:
-        self._source = source
-        self._rejects = rejects
-        self._progress = progress
-        self._tenant = options.tenant
-        self._countries: dict[str, str | None] = {}
-        self._read, self._rejected = Share(), Share()
-        self.accepted = [0, 0]
-        """Rows, and their sum in minor units."""
-
-    def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        positions = self._source.positions()
-        width = len(self._source.header)
-        self._rejects.begin(self._source.header)
-        for number, (line, record) in enumerate(self._source.records()):
-            if number % _REPORT_EVERY == 0:
-                self._progress("reading", self._source.fraction)
-            fields = [record[place] for place in positions] if len(record) == width else []
-            amount = amount_of(fields)
-            self._read.add(amount)
-            row = classify(line, fields, self._tenant_of)
-            if isinstance(row, Rejected):
-                self._rejected.add(amount)
-                self._rejects.add(line, row, record)
-                continue
-            self.accepted[0] += 1
-            self.accepted[1] += row.quantity * row.unit_price
-            yield row
-
-    def _tenant_of(self, country: str) -> str | None:
-        if self._tenant is not None:
-            return self._tenant
-        if country not in self._countries:
-            self._countries[country] = country_tenant(country)
-        return self._countries[country]
-
-    def summary(self) -> RetailSummary:
-        return RetailSummary(
-            file=str(self._source.path),
-            rejects_file=str(self._rejects.path),
-            currency_code=sql.CURRENCY,
-            read=self._read,
-            imported=Share(),
-            present=Share(),
-            rejected=self._rejected,
-            reasons=self._rejects.reasons,
-            tenants=[],
-        )
 
 
 async def _import_tenant(session: WriteSession, summary: RetailSummary, progress: Progress) -> None:

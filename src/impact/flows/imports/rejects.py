@@ -5,7 +5,7 @@ import csv
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -24,8 +24,8 @@ class Rejected(NamedTuple):
 class RejectsFile:
     """Line number, reason and the original columns of each rejected row, as CSV.
 
-    Written beside its place and moved there by ``publish``, so that a reader sees the whole of
-    the last import that succeeded, or nothing of this one.
+    Written beside its place, made durable by ``seal`` and moved there by ``publish``, so that a
+    reader sees the whole of the last import that succeeded, or nothing of this one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,28 +35,30 @@ class RejectsFile:
         self._first_malformed: tuple[int, str] | None = None
 
     def __enter__(self) -> Self:
-        try:
+        if self.path.is_dir():
+            raise InvalidDataError(f"{self.path}: the rejects file cannot be a directory")
+        with self._writing():
             descriptor, name = tempfile.mkstemp(
                 dir=self.path.parent, prefix=f".{self.path.name}.", suffix=".part"
             )
-        except OSError as error:
-            message = f"{self.path}: the rejects file cannot be written ({error.strerror})"
-            raise InvalidDataError(message) from error
         self._part = Path(name)
         self._stream = os.fdopen(descriptor, "w", encoding="utf-8", newline="")
         self._writer = csv.writer(self._stream, lineterminator="\n")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stream.close()
+        with contextlib.suppress(OSError):
+            self._stream.close()
         with contextlib.suppress(FileNotFoundError):
             self._part.unlink()
 
     def begin(self, header: Sequence[str]) -> None:
-        self._writer.writerow(["line", "reason", *header])
+        with self._writing():
+            self._writer.writerow(["line", "reason", *header])
 
     def add(self, line: int, why: Rejected, fields: Sequence[str]) -> None:
-        self._writer.writerow([line, why.reason, *fields])
+        with self._writing():
+            self._writer.writerow([line, why.reason, *fields])
         self._reasons[why.reason] += 1
         if why.malformed:
             self._malformed += 1
@@ -80,11 +82,25 @@ class RejectsFile:
                 line,
             )
 
+    def seal(self) -> None:
+        """Write all of it to disk. To be called before the import becomes final, so that a full
+        disk stops it."""
+        with self._writing():
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            self._part.chmod(0o666 & ~umask)
+
     def publish(self) -> None:
-        """Put the finished file in its place, readable as other new files are."""
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        self._part.chmod(0o666 & ~umask)
-        self._part.replace(self.path)
+        """Put the sealed file in its place."""
+        with self._writing():
+            self._part.replace(self.path)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            message = f"{self.path}: the rejects file cannot be written ({error.strerror})"
+            raise InvalidDataError(message) from error

@@ -36,6 +36,11 @@ ANALYZE_ROWS = Statement("import.analyze_rows", "ANALYZE import_row", tenantless
 ANALYZE_ORDERS = Statement("import.analyze_orders", "ANALYZE import_order", tenantless=True)
 ANALYZE_PRODUCTS = Statement("import.analyze_products", "ANALYZE import_product", tenantless=True)
 
+INDEX_ROWS = Statement(
+    "import.index_rows", "CREATE INDEX ON import_row (tenant_id)", tenantless=True
+)
+"""For many tenants, each of which would read all rows else."""
+
 LIST_TENANTS = Statement(
     "import.list_tenants",
     """

@@ -87,6 +87,7 @@ async def import_shopify(
                 await catalog.insert(session, batch)
             rejects.check(path, summary.rows, options.max_rejects)
             summary.reasons = rejects.reasons
+            rejects.seal()
         rejects.publish()
     summary.seconds = round(time.monotonic() - started, 2)
     return summary
