@@ -1,13 +1,21 @@
-"""The command line: one file per command group."""
+"""The ``impact`` command: one file per command group."""
 
 import click
 
+import impact
+from impact.cli.database import db
+from impact.cli.dev import dev
+from impact.cli.imports import imports
+from impact.cli.serve import serve
 from impact.cli.stack import stack
+from impact.cli.token import token
 
 
 @click.group()
+@click.version_option(impact.__version__, prog_name="impact")
 def main() -> None:
-    """Multi-tenant e-commerce backend."""
+    """Impact, a multi-tenant e-commerce backend."""
 
 
-main.add_command(stack)
+for _command in (dev, serve, stack, db, imports, token):
+    main.add_command(_command)

@@ -112,7 +112,7 @@ class Stack:
                     self.redis.start()
                 else:
                     self._log("no Redis 6.2 or newer, or Valkey, on PATH: running without it")
-            return self._endpoints(_primary.DATABASE)
+            return self._endpoints(_primary.DATABASE, self.replicas)
 
     def down(self) -> None:
         """Stop every server; without any, or without a data directory, nothing happens."""
@@ -142,7 +142,7 @@ class Stack:
         """
         with self._errors():
             _primary.provision_database(self.primary, name, template=template)
-            return self._endpoints(name)
+            return self._endpoints(name, self.replicas)
 
     def drop_database(self, name: str) -> None:
         """Drop it and end its sessions; no-op when there is none."""
@@ -159,16 +159,25 @@ class Stack:
         if known is not None:
             self._log(f"port {known} is taken: {server.name} moves to {ports[server.name]}")
 
-    def _endpoints(self, database: str) -> Endpoints:
+    def endpoints(self) -> Endpoints | None:
+        """The addresses of the last `up`; None when there was none."""
+        with self._errors():
+            record = self._site.read_record()
+            if record is None:
+                return None
+            replicas = [*self.replicas, *self._other_replicas][: record.replicas]
+            return self._endpoints(_primary.DATABASE, replicas)
+
+    def _endpoints(self, database: str, replicas: list[PostgresServer]) -> Endpoints:
         def urls(role: str, servers: list[PostgresServer]) -> tuple[str, ...]:
             return tuple(self._site.url(role, s.port, database) for s in servers)
 
         return Endpoints(
             primary_url=urls(APP, [self.primary])[0],
-            replica_urls=urls(APP, self.replicas),
+            replica_urls=urls(APP, replicas),
             owner_url=urls(OWNER, [self.primary])[0],
             admin_url=urls(SUPERUSER, [self.primary])[0],
-            replica_admin_urls=urls(SUPERUSER, self.replicas),
+            replica_admin_urls=urls(SUPERUSER, replicas),
             redis_url=self.redis.url if self.redis else None,
         )
 

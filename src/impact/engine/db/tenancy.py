@@ -55,6 +55,11 @@ def begin(context: RequestContext, *, read_only: bool, timeout: float | None = N
     return "; ".join(parts)
 
 
+def switch(tenant: str) -> str:
+    """The statement that makes the rest of the transaction see and write ``tenant``'s rows."""
+    return f"SET LOCAL {TENANT_SETTING} = {quote_literal(validate_slug(tenant))}"
+
+
 def policy_statements(table: str, column: str = "tenant_id") -> list[str]:
     """DDL that lets ``table`` show and take the current tenant's rows alone."""
     return [
