@@ -4,17 +4,24 @@ from litestar import Router
 
 from impact.domains.catalog import admin as catalog_admin
 from impact.domains.catalog import store as catalog_store
+from impact.domains.customers import admin as customers_admin
+from impact.domains.customers import store as customers_store
 from impact.domains.identity.access import admin_guard, store_guard
+from impact.domains.identity.admin_keys import AdminApiKeys
+from impact.domains.identity.admin_roles import AdminPermissions, AdminPolicies, AdminRoles
+from impact.domains.identity.admin_users import AdminUsers
 from impact.domains.identity.login import Login
 from impact.domains.inventory.controllers import AdminInventoryLevels
+from impact.domains.tenants.admin import AdminTenants
 from impact.flows.products import AdminNewProducts
+from impact.flows.shops import AdminNewTenants
 from impact.ops.health import Health
 
 
 def routers() -> list[Router]:
     """The routers of every audience."""
     return [
-        Router("/", route_handlers=[Health, Login]),
+        Router("/", route_handlers=[Health, Login, customers_store.CustomerRegistration]),
         Router(
             "/admin",
             guards=[admin_guard],
@@ -25,6 +32,14 @@ def routers() -> list[Router]:
                 catalog_admin.AdminCollections,
                 catalog_admin.AdminCategories,
                 AdminInventoryLevels,
+                AdminUsers,
+                AdminRoles,
+                AdminPolicies,
+                AdminPermissions,
+                AdminApiKeys,
+                AdminTenants,
+                AdminNewTenants,
+                customers_admin.AdminCustomers,
             ],
         ),
         Router(
@@ -34,6 +49,7 @@ def routers() -> list[Router]:
                 catalog_store.StoreProducts,
                 catalog_store.StoreCollections,
                 catalog_store.StoreCategories,
+                customers_store.StoreCustomers,
             ],
         ),
     ]
