@@ -5,20 +5,28 @@ from litestar import Router
 from impact.domains.carts.controllers import StoreCarts
 from impact.domains.catalog import admin as catalog_admin
 from impact.domains.catalog import store as catalog_store
+from impact.domains.customers import admin as customers_admin
+from impact.domains.customers import store as customers_store
 from impact.domains.identity.access import admin_guard, store_guard
+from impact.domains.identity.admin_keys import AdminApiKeys
+from impact.domains.identity.admin_roles import AdminPermissions, AdminPolicies, AdminRoles
+from impact.domains.identity.admin_users import AdminUsers
 from impact.domains.identity.login import Login
 from impact.domains.inventory.controllers import AdminInventoryLevels
 from impact.domains.orders.controllers import AdminOrders, StoreOrders
+from impact.domains.tenants.admin import AdminTenants
 from impact.flows.checkout.controllers import StoreCheckout
 from impact.flows.order_changes import AdminOrderChanges
 from impact.flows.products import AdminNewProducts
+from impact.flows.shops import AdminNewTenants
 from impact.ops.health import Health
+from impact.reporting.controllers import AdminReports
 
 
 def routers() -> list[Router]:
     """The routers of every audience."""
     return [
-        Router("/", route_handlers=[Health, Login]),
+        Router("/", route_handlers=[Health, Login, customers_store.CustomerRegistration]),
         Router(
             "/admin",
             guards=[admin_guard],
@@ -31,6 +39,15 @@ def routers() -> list[Router]:
                 AdminInventoryLevels,
                 AdminOrders,
                 AdminOrderChanges,
+                AdminUsers,
+                AdminRoles,
+                AdminPolicies,
+                AdminPermissions,
+                AdminApiKeys,
+                AdminTenants,
+                AdminNewTenants,
+                customers_admin.AdminCustomers,
+                AdminReports,
             ],
         ),
         Router(
@@ -43,6 +60,7 @@ def routers() -> list[Router]:
                 StoreCarts,
                 StoreCheckout,
                 StoreOrders,
+                customers_store.StoreCustomers,
             ],
         ),
     ]

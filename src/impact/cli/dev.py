@@ -74,7 +74,7 @@ def _run(stack: Stack, data_dir: Path, port: int, workers: int, console: Console
         migrations.upgrade(endpoints.owner_url)
     settings = load_settings(data_dir, port=port, workers=workers)
     with console.status("Opening the demo shops") as status:
-        seeded = asyncio.run(_seed(settings, lambda text: status.update(text)))
+        seeded = asyncio.run(_seed(settings, status.update))
     export(settings)
     server = _start_server(data_dir, settings)
     try:
@@ -128,10 +128,8 @@ def _watch(server: subprocess.Popen[bytes], stack: Stack) -> None:
 def _stop_server(server: subprocess.Popen[bytes], data_dir: Path) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGTERM)
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         server.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        pass
     # Workers that outlived their parent, or would not end.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGKILL)
@@ -144,6 +142,7 @@ def _greet(settings: Settings, data_dir: Path, seeded: Seeded) -> None:
     impact = Path(sys.executable).with_name("impact")
     shown = impact.relative_to(Path.cwd()) if impact.is_relative_to(Path.cwd()) else impact
     token = f"$({shown} token --tenant paris --data-dir {data_dir})"
+    bearer = f'-H "Authorization: Bearer {token}"'
     lines = [f"\nImpact serves at {base} (API description: {base}/schema)\n"]
     if seeded.password:
         lines += [
@@ -154,8 +153,8 @@ def _greet(settings: Settings, data_dir: Path, seeded: Seeded) -> None:
     lines += [
         "Try:",
         f"  curl -s '{base}/store/products?limit=2' -H 'x-tenant-id: paris'",
-        f"  curl -s '{base}/admin/orders?limit=2' -H \"Authorization: Bearer {token}\"",
-        f"  curl -s '{base}/admin/reports/sales?interval=month' -H \"Authorization: Bearer {token}\"",
+        f"  curl -s '{base}/admin/orders?limit=2' {bearer}",
+        f"  curl -s '{base}/admin/reports/sales?interval=month' {bearer}",
         "\nCtrl-C stops everything; the data stays.",
     ]
     click.echo("\n".join(lines))

@@ -52,13 +52,14 @@ Metadata = dict[str, Any]
 _MOST_METADATA_BYTES = 16_384
 
 
-def bounded_metadata(metadata: Metadata | None) -> Metadata | None:
-    """The metadata, or InvalidDataError where it is larger than 16 KiB of JSON or has NULs."""
+def bounded_metadata(metadata: Metadata | None, field: str = "metadata") -> Metadata | None:
+    """The metadata, which the body calls ``field``, or InvalidDataError where it is larger than
+    16 KiB of JSON or has NULs."""
     if metadata is not None:
         encoded = msgspec.json.encode(metadata)
         if len(encoded) > _MOST_METADATA_BYTES or b"\\u0000" in encoded:
-            message = "metadata holds at most 16 KiB of JSON and no NUL characters"
-            raise InvalidDataError(message, problems=[Problem(message, pointer="/metadata")])
+            message = f"{field} holds at most 16 KiB of JSON and no NUL characters"
+            raise InvalidDataError(message, problems=[Problem(message, pointer=f"/{field}")])
     return metadata
 
 

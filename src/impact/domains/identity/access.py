@@ -91,10 +91,10 @@ async def admin_guard(
         raise ForbiddenError(f"this needs the permission '{mark}'")
 
 
-async def store_guard(
+async def shop_guard(
     connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
 ) -> None:
-    """Finds the shop by publishable key or tenant header, and the customer by token."""
+    """Finds the shop by publishable key or tenant header."""
     context = context_of(connection)
     runtime: Runtime = connection.app.state.runtime
     key = connection.headers.get("x-publishable-api-key")
@@ -107,6 +107,15 @@ async def store_guard(
             "Publishable API key required in the request header: x-publishable-api-key"
             " (or the tenant in x-tenant-id)"
         )
+
+
+async def store_guard(
+    connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
+) -> None:
+    """Finds the shop, and the customer by token."""
+    await shop_guard(connection, handler)
+    context = context_of(connection)
+    runtime: Runtime = connection.app.state.runtime
     scheme, _, credentials = connection.headers.get("authorization", "").partition(" ")
     mark = handler.opt.get(PERMISSION_KEY)
     if scheme:

@@ -7,7 +7,7 @@ from litestar.params import JSONBody
 from msgspec import Meta
 
 from impact.context import Actor, ActorKind, RequestContext
-from impact.domains.identity.access import admit_tenant
+from impact.domains.identity.access import admit_tenant, shop_guard
 from impact.engine.db.statements import Statement
 from impact.engine.http.dependencies import Context, Engine
 from impact.engine.runtime import Runtime
@@ -48,9 +48,10 @@ class Login(Controller):
     async def log_in_user(
         self, context: Context, runtime: Engine, data: JSONBody[Credentials]
     ) -> TokenResponse:
+        await admit_tenant(runtime, context)
         return await _log_in(runtime, context, ActorKind.USER, _USER, data)
 
-    @post("/customer/emailpass", opt=public(), status_code=200)
+    @post("/customer/emailpass", opt=public(), guards=[shop_guard], status_code=200)
     async def log_in_customer(
         self, context: Context, runtime: Engine, data: JSONBody[Credentials]
     ) -> TokenResponse:
@@ -64,7 +65,6 @@ async def _log_in(
     statement: Statement,
     credentials: Credentials,
 ) -> TokenResponse:
-    await admit_tenant(runtime, context)
     async with runtime.database.read(context) as session:
         row = await session.fetch_one(statement, email=credentials.email)
     # The connection is back in its pool while the password's cost is paid.

@@ -93,7 +93,7 @@ def _detail(error: BaseException) -> str | None:
             names, _, rest = detail.removeprefix("Key (").partition(")=(")
             values, _, rest = rest.partition(")")
             shown = [
-                f"{name} '{value}'"
+                f"{name.removeprefix('lower(').removesuffix(')')} '{value}'"
                 for name, value in zip(names.split(", "), values.split(", "), strict=False)
                 if name != "tenant_id"
             ]

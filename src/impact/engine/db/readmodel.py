@@ -4,7 +4,7 @@ The struct is declared once. From it come the OpenAPI schema and the SQL that bu
 so a list crosses Python as bytes: no entity is made, nothing is encoded again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -61,6 +61,9 @@ class ReadModel:
     ``sorts`` maps what ``order`` may name to NOT NULL columns; ``filters`` maps a filter's name
     to its SQL condition, whose parameter has the same name. Every list runs as one statement,
     whatever its length, and every combination of filters is prepared once.
+
+    ``scope`` replaces the condition that the row is the tenant's, for the one table that is not
+    tenant-scoped; it too must name ``:tenant_id``. ``read_key`` makes an id of its text.
     """
 
     def __init__(
@@ -74,6 +77,8 @@ class ReadModel:
         default_order: str = "-created_at",
         always: str = "true",
         noun: str,
+        scope: str | None = None,
+        read_key: Callable[[str], UUID | str] = UUID,
     ) -> None:
         self.name = name
         self.noun = noun
@@ -83,19 +88,16 @@ class ReadModel:
         self._sorts = sorts
         self._filters = {"id": f"{self._alias}.id = ANY(:id)", **(filters or {})}
         self._default_order = default_order
-        self._always = always
+        self._scope = f"{scope or f'{self._alias}.tenant_id = :tenant_id'} AND {always}"
+        self._read_key = read_key
         self._lists: dict[tuple[str, bool, frozenset[str]], Statement] = {}
         self._counts: dict[frozenset[str], Statement] = {}
         self._ones: dict[frozenset[str], Statement] = {}
 
-    @property
-    def _scope(self) -> str:
-        return f"{self._alias}.tenant_id = :tenant_id AND {self._always}"
-
     async def one(
         self,
         session: ReadSession,
-        id: UUID,
+        id: UUID | str,
         *,
         filters: Mapping[str, Any] | None = None,
         **values: Any,
@@ -133,7 +135,7 @@ class ReadModel:
         present = frozenset(given)
         if request.cursor is not None:
             key, last = codec.decode(session.tenant, f"{self.name}:{order}", request.cursor)
-            arguments |= {"after_key": key, "after_id": UUID(last)}
+            arguments |= {"after_key": key, "after_id": self._read_key(last)}
             present |= {"after"}
         statement = self._list_statement(column, descending, present)
         rows = await session.fetch(
@@ -144,7 +146,7 @@ class ReadModel:
         elif request.offset == 0 and request.cursor is None:
             count = 0
         else:
-            count = await self._count(session, given, count_limit)
+            count = await self._count(session, frozenset(given), arguments)
         next_cursor = None
         if len(rows) > request.limit:
             rows = rows[: request.limit]
@@ -194,8 +196,9 @@ class ReadModel:
             self._lists[key] = statement
         return statement
 
-    async def _count(self, session: ReadSession, given: Mapping[str, Any], count_limit: int) -> int:
-        present = frozenset(given)
+    async def _count(
+        self, session: ReadSession, present: frozenset[str], arguments: Mapping[str, Any]
+    ) -> int:
         statement = self._counts.get(present)
         if statement is None:
             statement = self._counts[present] = Statement(
@@ -203,5 +206,7 @@ class ReadModel:
                 f"SELECT count(*) FROM (SELECT 1 FROM {self._table}"
                 f" WHERE {self._conditions(present)} LIMIT :count_limit) AS counted",
             )
-        total: int = await session.fetch_value(statement, count_limit=count_limit, **given)
+        # What feeds the shape alone has no place in a count.
+        needed = {key: arguments[key] for key in statement.parameters if key != "tenant_id"}
+        total: int = await session.fetch_value(statement, **needed)
         return total

@@ -16,7 +16,7 @@ from sqlalchemy.orm import with_loader_criteria
 
 from impact.context import RequestContext
 from impact.engine.db import tenancy
-from impact.engine.db.base import TenantScoped
+from impact.engine.db.base import Base, TenantScoped
 from impact.engine.db.consistency import CAUSAL, Consistency, parse_lsn
 from impact.engine.db.failures import (
     DRIVER_ERRORS,
@@ -102,7 +102,7 @@ class WriteSession(ReadSession):
         super().__init__(context, connection, driver)
         self._after_commit: list[AfterCommit] = []
 
-    def add(self, *entities: TenantScoped) -> None:
+    def add(self, *entities: Base) -> None:
         """Insert the entities, and what hangs on them, at the next flush as this tenant's."""
         self._orm.add_all(entities)
 

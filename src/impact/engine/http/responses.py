@@ -34,9 +34,12 @@ def page(
     )
 
 
-def deleted(object_name: str, id: object) -> Response[Any]:
-    """What Medusa answers to a DELETE."""
-    return json_body(msgspec.json.encode({"id": str(id), "object": object_name, "deleted": True}))
+def deleted(object_name: str, id: object, *, parent: str | None = None) -> Response[Any]:
+    """What Medusa answers to a DELETE; ``parent`` is the JSON of what the thing was part of."""
+    answer: dict[str, Any] = {"id": str(id), "object": object_name, "deleted": True}
+    if parent is not None:
+        answer["parent"] = msgspec.Raw(parent.encode())
+    return json_body(msgspec.json.encode(answer))
 
 
 def select_fields(body: str, fields: str | None) -> str:

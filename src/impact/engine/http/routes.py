@@ -22,10 +22,16 @@ async def list_of(
     *,
     fields: str | None = None,
     filters: Mapping[str, Any] | None = None,
+    parent: tuple[ReadModel, UUID] | None = None,
     **values: Any,
 ) -> Response[Any]:
-    """The page of a read model that a request asks for: one statement on one node."""
+    """The page of a read model that a request asks for: one statement on one node.
+
+    ``parent`` is the entity whose children are listed. Raises NotFoundError where it is none.
+    """
     async with runtime.database.read(context) as session:
+        if parent is not None:
+            await parent[0].one(session, parent[1])
         found = await model.page(
             session,
             paging,
@@ -42,7 +48,7 @@ async def one_of(
     key: str,
     runtime: Runtime,
     context: RequestContext,
-    id: UUID,
+    id: UUID | str,
     *,
     fields: str | None = None,
     **values: Any,
@@ -54,7 +60,7 @@ async def one_of(
 
 
 async def written(
-    model: ReadModel, key: str, session: ReadSession, id: UUID, *, status: int = 200
+    model: ReadModel, key: str, session: ReadSession, id: UUID | str, *, status: int = 200
 ) -> Response[Any]:
     """The entity just written, read in the same unit of work."""
     return responses.entity(key, await model.one(session, id), status=status)

@@ -8,7 +8,8 @@ PERMISSION_KEY = "permission"
 PUBLIC = "public"
 """The mark of a route that needs no permission of its own; its audience still has rules."""
 
-_PERMISSION = re.compile(r"^(\*|[a-z]+(-[a-z]+)*):(\*|[a-z]+(-[a-z]+)*)$")
+PERMISSION_PATTERN = r"^(\*|[a-z]+(-[a-z]+)*):(\*|[a-z]+(-[a-z]+)*)$"
+_PERMISSION = re.compile(PERMISSION_PATTERN)
 
 
 def is_permission(text: str) -> bool:
@@ -44,7 +45,10 @@ class PermissionSet:
         self._actions = frozenset(p[2:] for p in self.granted if p.startswith("*:"))
 
     def allows(self, permission: str) -> bool:
-        """Whether the permission, which has no wildcard, is among those granted."""
+        """Whether all that the permission names is granted.
+
+        One with a wildcard is covered by an equal or a wider wildcard alone.
+        """
         if self._all or permission in self._exact:
             return True
         resource, _, action = permission.partition(":")
