@@ -1,21 +1,49 @@
-"""The ``impact`` command: one file per command group."""
+"""The ``impact`` command: one file per command group, imported when it is called."""
+
+import importlib
+from typing import NamedTuple
 
 import click
 
 import impact
-from impact.cli.database import db
-from impact.cli.dev import dev
-from impact.cli.imports import imports
-from impact.cli.serve import serve
-from impact.cli.stack import stack
-from impact.cli.token import token
 
 
-@click.group()
+class _Entry(NamedTuple):
+    module: str
+    name: str
+    help: str
+
+
+_COMMANDS = {
+    "db": _Entry("database", "db", "Migrate the database's schema."),
+    "dev": _Entry("dev", "dev", "Start servers, demo shops and the HTTP server on this machine."),
+    "import": _Entry("imports", "imports", "Import shop data from files."),
+    "serve": _Entry("serve", "serve", "Serve HTTP."),
+    "stack": _Entry("stack", "stack", "Start and stop PostgreSQL, its replicas and Redis here."),
+    "token": _Entry("token", "token", "Print a bearer token for a user of a shop."),
+}
+
+
+class _Commands(click.Group):
+    """Loads a command's module at its first use: ``--help`` need not import a web server."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = _COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module = importlib.import_module(f"impact.cli.{entry.module}")
+        command: click.Command = getattr(module, entry.name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in _COMMANDS.items()])
+
+
+@click.group(cls=_Commands)
 @click.version_option(impact.__version__, prog_name="impact")
 def main() -> None:
     """Impact, a multi-tenant e-commerce backend."""
-
-
-for _command in (dev, serve, stack, db, imports, token):
-    main.add_command(_command)

@@ -121,7 +121,7 @@ def _product(
     chance: random.Random,
     seasons: Sequence[UUID],
 ) -> CreateProduct:
-    code = "".join(word[0] for word in title.split()) + colour[:2].upper()
+    code = "".join(word[:3] for word in (*title.split(), colour)).upper()
     return CreateProduct(
         title=f"{title} {colour}",
         subtitle=f"{colour}, made to last",
@@ -225,6 +225,7 @@ def _line(product: Product, chance: random.Random, rank: int, placed: dt.datetim
     quantity = chance.choice((1, 1, 1, 2, 3))
     price = next(price for price in variant.prices if price.currency_code == "eur")
     return OrderLine(
+        kind="product",
         product_id=product.id,
         variant_id=variant.id,
         title=product.title,

@@ -67,9 +67,11 @@ def translate(error: BaseException) -> ImpactError:  # noqa: PLR0911 - one retur
         return NodeLostError("the connection to the database was lost")
     match state:
         case "23505":
-            return ConflictError(_detail(error) or "it exists already")
+            return ConflictError(_conflict(error))
         case "23503":
-            return ConflictError(_detail(error) or "something it refers to is missing or in use")
+            return ConflictError(
+                "something it refers to is missing, or something else refers to it"
+            )
         case "23514" | "23502" | "22003" | "22P02" | "22021" | "22001":
             return InvalidDataError("a value is outside of what this field can hold")
         case "40001" | "40P01":
@@ -84,20 +86,18 @@ def translate(error: BaseException) -> ImpactError:  # noqa: PLR0911 - one retur
             return ImpactError("the database refused a statement")
 
 
-def _detail(error: BaseException) -> str | None:
-    """``Key (handle)=(shirt) already exists``, without the tenant that stands in every key."""
+def _conflict(error: BaseException) -> str:
+    """Which fields are taken, from the constraint's name.
+
+    PostgreSQL gives no values where row-level security guards the table, so none can leak.
+    """
     seen: BaseException | None = error
     while seen is not None:
-        detail = getattr(seen, "detail", None)
-        if isinstance(detail, str) and detail.startswith("Key ("):
-            names, _, rest = detail.removeprefix("Key (").partition(")=(")
-            values, _, rest = rest.partition(")")
-            shown = [
-                f"{name.removeprefix('lower(').removesuffix(')')} '{value}'"
-                for name, value in zip(names.split(", "), values.split(", "), strict=False)
-                if name != "tenant_id"
-            ]
-            problem = "already exists" if "already exists" in rest else "is missing or in use"
-            return f"{', '.join(shown)} {problem}"
+        constraint, table = (
+            getattr(seen, f"{part}_name", None) for part in ("constraint", "table")
+        )
+        if constraint and table:
+            fields = constraint.removeprefix(f"uq_{table}_").replace("tenant_id_", "")
+            return f"another {table.replace('_', ' ')} has this {fields.replace('_', ' ')}"
         seen = getattr(seen, "orig", None) or seen.__cause__
-    return None
+    return "it exists already"
