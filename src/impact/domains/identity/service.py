@@ -58,7 +58,7 @@ class UserService:
         )
         # The user goes first: an e-mail in use is what the caller should hear of.
         self._session.add(user)
-        await self._session.flush()
+        await self._session.flush(_taken("email", data.email))
         self._session.add(
             *(RoleAssignment(user_id=user.id, role_id=role_id) for role_id in role_ids)
         )
@@ -77,6 +77,7 @@ class UserService:
                 changes["password_hash"] = password_hash
             for name, value in changes.items():
                 setattr(user, name, value)
+            await self._session.flush(_taken("email", user.email))
 
     async def remove(self, id: UUID) -> None:
         self._refuse_self(id, "delete")
@@ -94,7 +95,7 @@ class UserService:
         self._session.add(
             RoleAssignment(user_id=id, role_id=data.role_id, spans_tenants=data.spans_tenants)
         )
-        await self._session.flush()
+        await self._session.flush("the user holds this role already")
 
     async def unassign(self, id: UUID, role_id: UUID) -> None:
         """Take a role from a user, at once: the next request goes without it."""
@@ -127,7 +128,7 @@ class RoleService:
             policies=policies(data.permissions),
         )
         self._session.add(role)
-        await self._session.flush()
+        await self._session.flush(_taken("name", data.name))
         return role.id
 
     async def update(self, id: UUID, data: UpdateRole) -> None:
@@ -141,6 +142,7 @@ class RoleService:
             for name, value in changes.items():
                 setattr(role, name, value)
             role.updated_at = utc_now()
+            await self._session.flush(_taken("name", role.name))
 
     async def remove(self, id: UUID) -> None:
         """Delete a role and take it from all who hold it. Raises ConflictError while a key
@@ -157,7 +159,7 @@ class RoleService:
         policy = RbacPolicy(id=new_id(), role_id=role.id, permission=data.permission)
         self._session.add(policy)
         role.updated_at = utc_now()
-        await self._session.flush()
+        await self._session.flush(_taken("permission", data.permission))
         return policy.id
 
     async def remove_policy(self, id: UUID) -> None:
@@ -172,6 +174,10 @@ class RoleService:
 def policies(permissions: Iterable[str]) -> list[RbacPolicy]:
     """One policy for each permission, however often it is named."""
     return [RbacPolicy(permission=permission) for permission in dict.fromkeys(permissions)]
+
+
+def _taken(field: str, value: str) -> str:
+    return f"{field} '{value}' already exists"
 
 
 def _replace(role: Role, permissions: Sequence[str]) -> None:

@@ -68,7 +68,7 @@ def translate(error: BaseException) -> ImpactError:  # noqa: PLR0911 - one retur
     match state:
         case "23505":
             return ConflictError(_detail(error) or "it exists already")
-        case "23503":
+        case "23503" | "23001":
             return ConflictError(_detail(error) or "something it refers to is missing or in use")
         case "23514" | "23502" | "22003" | "22P02" | "22021" | "22001":
             return InvalidDataError("a value is outside of what this field can hold")
@@ -85,19 +85,21 @@ def translate(error: BaseException) -> ImpactError:  # noqa: PLR0911 - one retur
 
 
 def _detail(error: BaseException) -> str | None:
-    """``Key (handle)=(shirt) already exists``, without the tenant that stands in every key."""
+    """``role with this name already exists``, read from the constraint's name.
+
+    PostgreSQL keeps the key's values to itself on tables with row-level security.
+    """
     seen: BaseException | None = error
     while seen is not None:
-        detail = getattr(seen, "detail", None)
-        if isinstance(detail, str) and detail.startswith("Key ("):
-            names, _, rest = detail.removeprefix("Key (").partition(")=(")
-            values, _, rest = rest.partition(")")
-            shown = [
-                f"{name.removeprefix('lower(').removesuffix(')')} '{value}'"
-                for name, value in zip(names.split(", "), values.split(", "), strict=False)
-                if name != "tenant_id"
-            ]
-            problem = "already exists" if "already exists" in rest else "is missing or in use"
-            return f"{', '.join(shown)} {problem}"
+        constraint = getattr(seen, "constraint_name", None)
+        if isinstance(constraint, str):
+            table = str(getattr(seen, "table_name", ""))
+            kind, _, name = constraint.partition(f"_{table}_")
+            name = name.removeprefix("tenant_id_")
+            if kind == "uq" and name:
+                return f"{table} with this {name} already exists"
+            if kind == "fk" and name:
+                return f"{name} of {table} is missing or in use"
+            return f"{table} already exists" if constraint == f"pk_{table}" else None
         seen = getattr(seen, "orig", None) or seen.__cause__
     return None

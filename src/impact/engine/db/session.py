@@ -27,7 +27,7 @@ from impact.engine.db.failures import (
 )
 from impact.engine.db.nodes import Node, NodeSet
 from impact.engine.db.statements import Statement
-from impact.errors import ImpactError, NotFoundError
+from impact.errors import ConflictError, ImpactError, NotFoundError
 
 T = TypeVar("T")
 AfterCommit = Callable[[], Awaitable[None]]
@@ -109,15 +109,21 @@ class WriteSession(ReadSession):
     async def delete(self, entity: TenantScoped) -> None:
         await self._orm.delete(entity)
 
-    async def flush(self) -> None:
-        """Send what was added and changed; raises ConflictError where a constraint refuses."""
+    async def flush(self, conflict: str | None = None) -> None:
+        """Send what was added and changed; raises ConflictError where a constraint refuses.
+
+        ``conflict`` is what the error then says: which value is taken, for one.
+        """
         for entity in self._orm.new:
             if isinstance(entity, TenantScoped):
                 entity.tenant_id = self.tenant
         try:
             await self._orm.flush()
         except DRIVER_ERRORS as error:
-            raise translate(error) from error
+            failure = translate(error)
+            if conflict is not None and isinstance(failure, ConflictError):
+                failure = ConflictError(conflict)
+            raise failure from error
 
     async def refresh(self, entity: TenantScoped, *attributes: str) -> None:
         await self._orm.refresh(entity, attributes or None)
