@@ -366,7 +366,11 @@ class TestSpanningTenants:
             json={"role_id": helper["id"], "permission": "order:read"},
         )
         assert response.status_code == 403
+        colleague = await create(client, headers, role_ids=[owner["id"]])
+        assert [role["spans_tenants"] for role in colleague["roles"]] == [False]
         hq_owner = await own_id(client, hq)
+        response = await client.delete(f"{URL}/{hq_owner}/roles/{owner['id']}", headers=headers)
+        assert response.status_code == 403
         response = await client.post(
             f"{URL}/{hq_owner}", headers=headers, json={"password": "taken over now"}
         )

@@ -10,7 +10,9 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from uuid import UUID
 
-from impact.context import HEADQUARTERS, ActorKind
+import asyncpg
+
+from impact.context import ActorKind
 from impact.engine.db.session import ReadSession, WriteSession
 from impact.engine.db.statements import Statement
 from impact.engine.security.permissions import PermissionSet
@@ -90,24 +92,30 @@ class Authority:
                     f"this touches the permission '{permission}', which you do not hold{across}"
                 )
 
-    async def over_roles(self, role_ids: Sequence[UUID], *extra: str) -> None:
-        """Like ``over``, for all that the roles hold, and across tenants where one spans them."""
+    async def to_give(self, role_ids: Sequence[UUID], *, spanning: bool = False) -> None:
+        """Whether the caller may give the roles to somebody, or take them away.
+
+        Raises ForbiddenError. Only staff of headquarters whose own role spans tenants can let
+        one do so.
+        """
+        held = (await self._roles(role_ids))["held"]
+        await self.over(held)
+        if spanning:
+            if not (await self._spanning_permissions()).granted:
+                raise ForbiddenError("only a user whose own role spans tenants can let one do so")
+            await self.over(held, spanning=True)
+
+    async def to_alter(self, role_id: UUID, *added: str) -> None:
+        """Whether the caller may change what the role holds, wherever it is held."""
+        row = await self._roles([role_id])
+        await self.over([*row["held"], *added])
+        if row["spans"]:
+            await self.over([*row["held"], *added], spanning=True)
+
+    async def _roles(self, role_ids: Sequence[UUID]) -> asyncpg.Record:
         row = await self._session.fetch_one(_ROLE_PERMISSIONS, role_ids=list(role_ids))
         assert row is not None  # noqa: S101 - an aggregate always has a row
-        permissions = [*row["held"], *extra]
-        await self.over(permissions)
-        if row["spans"]:
-            await self.over(permissions, spanning=True)
-
-    async def to_span(self, role_id: UUID) -> None:
-        """Whether the caller may give the role across tenants. Raises ForbiddenError."""
-        if self._session.tenant != HEADQUARTERS or not (await self._spanning_permissions()).granted:
-            raise ForbiddenError(
-                "only staff of headquarters whose own role spans tenants can let one do so"
-            )
-        row = await self._session.fetch_one(_ROLE_PERMISSIONS, role_ids=[role_id])
-        assert row is not None  # noqa: S101 - an aggregate always has a row
-        await self.over(row["held"], spanning=True)
+        return row
 
     async def over_user(self, user_id: UUID) -> None:
         """Like ``over``, for all that the user holds. Raises NotFoundError too."""

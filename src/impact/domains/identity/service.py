@@ -48,7 +48,7 @@ class UserService:
                 message, problems=[Problem(message, pointer=f"/role_ids/{place}")]
             )
         if role_ids:
-            await self._authority.over_roles(role_ids)
+            await self._authority.to_give(role_ids)
         user = AdminUser(
             id=new_id(),
             email=data.email,
@@ -89,9 +89,7 @@ class UserService:
         """Give a user a role. Raises ConflictError where they hold it already."""
         await self._users.get(id)
         await self._roles.get(data.role_id)
-        await self._authority.over_roles([data.role_id])
-        if data.spans_tenants:
-            await self._authority.to_span(data.role_id)
+        await self._authority.to_give([data.role_id], spanning=data.spans_tenants)
         self._session.add(
             RoleAssignment(user_id=id, role_id=data.role_id, spans_tenants=data.spans_tenants)
         )
@@ -100,7 +98,7 @@ class UserService:
     async def unassign(self, id: UUID, role_id: UUID) -> None:
         """Take a role from a user, at once: the next request goes without it."""
         assignment = await self._assignments.held(id, role_id)
-        await self._authority.over_roles([role_id])
+        await self._authority.to_give([role_id], spanning=assignment.spans_tenants)
         async with administrator_remains(self._session):
             await self._session.delete(assignment)
 
@@ -134,7 +132,7 @@ class RoleService:
     async def update(self, id: UUID, data: UpdateRole) -> None:
         role = await self._roles.get_for_update(id)
         wanted: Sequence[str] = [] if data.permissions is UNSET else data.permissions
-        await self._authority.over_roles([id], *wanted)
+        await self._authority.to_alter(id, *wanted)
         async with administrator_remains(self._session):
             changes = data.changes()
             if changes.pop("permissions", None) is not None:
@@ -148,14 +146,14 @@ class RoleService:
         """Delete a role and take it from all who hold it. Raises ConflictError while a key
         uses it."""
         await self._roles.get(id)
-        await self._authority.over_roles([id])
+        await self._authority.to_alter(id)
         async with administrator_remains(self._session):
             await self._roles.remove(id)
 
     async def add_policy(self, data: CreatePolicy) -> UUID:
         """Raises ConflictError where the role has the permission already."""
         role = await self._roles.get_for_update(data.role_id)
-        await self._authority.over_roles([role.id], data.permission)
+        await self._authority.to_alter(role.id, data.permission)
         policy = RbacPolicy(id=new_id(), role_id=role.id, permission=data.permission)
         self._session.add(policy)
         role.updated_at = utc_now()
@@ -165,7 +163,7 @@ class RoleService:
     async def remove_policy(self, id: UUID) -> None:
         policy = await self._policies.get(id)
         role = await self._roles.get_for_update(policy.role_id)
-        await self._authority.over_roles([role.id])
+        await self._authority.to_alter(role.id)
         async with administrator_remains(self._session):
             role.policies = [held for held in role.policies if held.id != id]
             role.updated_at = utc_now()
