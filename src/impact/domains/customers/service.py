@@ -50,13 +50,13 @@ class CustomerService:
             password_hash=password_hash,
         )
         self._session.add(customer)
-        await self._session.flush()
+        await self._session.flush(_taken(data.email))
         return customer.id
 
     async def create(self, data: CreateCustomer) -> UUID:
         """Note a customer without an account. Raises ConflictError for an e-mail noted before."""
         if await self._customers.is_taken(data.email, has_account=False):
-            raise ConflictError(f"email '{data.email}' already exists")
+            raise ConflictError(_taken(data.email))
         customer = Customer(
             id=new_id(),
             email=data.email,
@@ -87,7 +87,7 @@ class CustomerService:
         if email is not None and await self._customers.is_taken(
             email, has_account=customer.has_account, but=id
         ):
-            raise ConflictError(f"email '{email}' already exists")
+            raise ConflictError(_taken(email))
         await self._apply(customer, changes)
 
     async def remove(self, id: UUID) -> None:
@@ -139,6 +139,10 @@ class AddressService:
         # An address is the customer's: caches and conditional requests go by its time.
         customer.updated_at = utc_now()
         await self._session.flush()
+
+
+def _taken(email: str) -> str:
+    return f"email '{email}' already exists"
 
 
 def _find(customer: Customer, id: UUID) -> Address:

@@ -10,7 +10,9 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from uuid import UUID
 
-from impact.context import HEADQUARTERS, ActorKind
+import asyncpg
+
+from impact.context import ActorKind
 from impact.engine.db.session import ReadSession, WriteSession
 from impact.engine.db.statements import Statement
 from impact.engine.security.permissions import PermissionSet
@@ -55,11 +57,13 @@ def _administrator(condition: str) -> str:
           JOIN rbac_policy p ON p.tenant_id = a.tenant_id AND p.role_id = a.role_id
           WHERE a.tenant_id = :tenant_id AND {condition}
           GROUP BY a.user_id
-          HAVING bool_or(p.permission IN ('*:*', '*:update', 'role:*', 'role:update'))
-             AND bool_or(p.permission IN ('*:*', '*:update', 'user:*', 'user:update')))
+          HAVING bool_or(p.permission = ANY(:over_roles))
+             AND bool_or(p.permission = ANY(:over_users)))
     """
 
 
+_OVER_ROLES = ["*:*", "*:update", "role:*", "role:update"]
+_OVER_USERS = ["*:*", "*:update", "user:*", "user:update"]
 _ADMINISTRATORS = Statement(
     "identity.administrators",
     f"SELECT {_administrator('true')} AS local, {_administrator('a.spans_tenants')} AS spanning",
@@ -88,24 +92,30 @@ class Authority:
                     f"this touches the permission '{permission}', which you do not hold{across}"
                 )
 
-    async def over_roles(self, role_ids: Sequence[UUID], *extra: str) -> None:
-        """Like ``over``, for all that the roles hold, and across tenants where one spans them."""
+    async def to_give(self, role_ids: Sequence[UUID], *, spanning: bool = False) -> None:
+        """Whether the caller may give the roles to somebody, or take them away.
+
+        Raises ForbiddenError. Only staff of headquarters whose own role spans tenants can let
+        one do so.
+        """
+        held = (await self._roles(role_ids))["held"]
+        await self.over(held)
+        if spanning:
+            if not (await self._spanning_permissions()).granted:
+                raise ForbiddenError("only a user whose own role spans tenants can let one do so")
+            await self.over(held, spanning=True)
+
+    async def to_alter(self, role_id: UUID, *added: str) -> None:
+        """Whether the caller may change what the role holds, wherever it is held."""
+        row = await self._roles([role_id])
+        await self.over([*row["held"], *added])
+        if row["spans"]:
+            await self.over([*row["held"], *added], spanning=True)
+
+    async def _roles(self, role_ids: Sequence[UUID]) -> asyncpg.Record:
         row = await self._session.fetch_one(_ROLE_PERMISSIONS, role_ids=list(role_ids))
         assert row is not None  # noqa: S101 - an aggregate always has a row
-        permissions = [*row["held"], *extra]
-        await self.over(permissions)
-        if row["spans"]:
-            await self.over(permissions, spanning=True)
-
-    async def to_span(self, role_id: UUID) -> None:
-        """Whether the caller may give the role across tenants. Raises ForbiddenError."""
-        if self._session.tenant != HEADQUARTERS or not (await self._spanning_permissions()).granted:
-            raise ForbiddenError(
-                "only staff of headquarters whose own role spans tenants can let one do so"
-            )
-        row = await self._session.fetch_one(_ROLE_PERMISSIONS, role_ids=[role_id])
-        assert row is not None  # noqa: S101 - an aggregate always has a row
-        await self.over(row["held"], spanning=True)
+        return row
 
     async def over_user(self, user_id: UUID) -> None:
         """Like ``over``, for all that the user holds. Raises NotFoundError too."""
@@ -143,11 +153,14 @@ async def administrator_remains(session: WriteSession) -> AsyncIterator[None]:
     two administrators cannot demote each other at once.
     """
     await session.fetch(_LOCK)
-    before = await session.fetch_one(_ADMINISTRATORS)
+    before = await _administrators(session)
     yield
     await session.flush()
-    after = await session.fetch_one(_ADMINISTRATORS)
-    assert before is not None  # noqa: S101 - it has no FROM
-    assert after is not None  # noqa: S101
-    if (before["local"] and not after["local"]) or (before["spanning"] and not after["spanning"]):
+    if before - await _administrators(session):
         raise ConflictError("the last active user who may manage users and roles must stay one")
+
+
+async def _administrators(session: ReadSession) -> set[str]:
+    """Which kinds of administrator the tenant has: local ones, and ones that span tenants."""
+    row = await session.fetch_one(_ADMINISTRATORS, over_roles=_OVER_ROLES, over_users=_OVER_USERS)
+    return {kind for kind, present in (row or {}).items() if present}

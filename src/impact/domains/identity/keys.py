@@ -31,7 +31,7 @@ class ApiKeyService:
             if data.role_id is None:
                 raise _invalid("a secret key needs the role that says what it may do")
             await RoleRepository(self._session).get(data.role_id)
-            await self._authority.over_roles([data.role_id])
+            await self._authority.to_give([data.role_id])
         elif data.role_id is not None:
             raise _invalid("a publishable key has no role")
         key, token = new_key(self._session.tenant, data.title, data.type, data.role_id)

@@ -48,7 +48,7 @@ class UserService:
                 message, problems=[Problem(message, pointer=f"/role_ids/{place}")]
             )
         if role_ids:
-            await self._authority.over_roles(role_ids)
+            await self._authority.to_give(role_ids)
         user = AdminUser(
             id=new_id(),
             email=data.email,
@@ -58,7 +58,7 @@ class UserService:
         )
         # The user goes first: an e-mail in use is what the caller should hear of.
         self._session.add(user)
-        await self._session.flush()
+        await self._session.flush(_taken("email", data.email))
         self._session.add(
             *(RoleAssignment(user_id=user.id, role_id=role_id) for role_id in role_ids)
         )
@@ -77,6 +77,7 @@ class UserService:
                 changes["password_hash"] = password_hash
             for name, value in changes.items():
                 setattr(user, name, value)
+            await self._session.flush(_taken("email", user.email))
 
     async def remove(self, id: UUID) -> None:
         self._refuse_self(id, "delete")
@@ -88,18 +89,16 @@ class UserService:
         """Give a user a role. Raises ConflictError where they hold it already."""
         await self._users.get(id)
         await self._roles.get(data.role_id)
-        await self._authority.over_roles([data.role_id])
-        if data.spans_tenants:
-            await self._authority.to_span(data.role_id)
+        await self._authority.to_give([data.role_id], spanning=data.spans_tenants)
         self._session.add(
             RoleAssignment(user_id=id, role_id=data.role_id, spans_tenants=data.spans_tenants)
         )
-        await self._session.flush()
+        await self._session.flush("the user holds this role already")
 
     async def unassign(self, id: UUID, role_id: UUID) -> None:
         """Take a role from a user, at once: the next request goes without it."""
         assignment = await self._assignments.held(id, role_id)
-        await self._authority.over_roles([role_id])
+        await self._authority.to_give([role_id], spanning=assignment.spans_tenants)
         async with administrator_remains(self._session):
             await self._session.delete(assignment)
 
@@ -127,13 +126,13 @@ class RoleService:
             policies=policies(data.permissions),
         )
         self._session.add(role)
-        await self._session.flush()
+        await self._session.flush(_taken("name", data.name))
         return role.id
 
     async def update(self, id: UUID, data: UpdateRole) -> None:
         role = await self._roles.get_for_update(id)
         wanted: Sequence[str] = [] if data.permissions is UNSET else data.permissions
-        await self._authority.over_roles([id], *wanted)
+        await self._authority.to_alter(id, *wanted)
         async with administrator_remains(self._session):
             changes = data.changes()
             if changes.pop("permissions", None) is not None:
@@ -141,29 +140,30 @@ class RoleService:
             for name, value in changes.items():
                 setattr(role, name, value)
             role.updated_at = utc_now()
+            await self._session.flush(_taken("name", role.name))
 
     async def remove(self, id: UUID) -> None:
         """Delete a role and take it from all who hold it. Raises ConflictError while a key
         uses it."""
         await self._roles.get(id)
-        await self._authority.over_roles([id])
+        await self._authority.to_alter(id)
         async with administrator_remains(self._session):
             await self._roles.remove(id)
 
     async def add_policy(self, data: CreatePolicy) -> UUID:
         """Raises ConflictError where the role has the permission already."""
         role = await self._roles.get_for_update(data.role_id)
-        await self._authority.over_roles([role.id], data.permission)
+        await self._authority.to_alter(role.id, data.permission)
         policy = RbacPolicy(id=new_id(), role_id=role.id, permission=data.permission)
         self._session.add(policy)
         role.updated_at = utc_now()
-        await self._session.flush()
+        await self._session.flush(_taken("permission", data.permission))
         return policy.id
 
     async def remove_policy(self, id: UUID) -> None:
         policy = await self._policies.get(id)
         role = await self._roles.get_for_update(policy.role_id)
-        await self._authority.over_roles([role.id])
+        await self._authority.to_alter(role.id)
         async with administrator_remains(self._session):
             role.policies = [held for held in role.policies if held.id != id]
             role.updated_at = utc_now()
@@ -172,6 +172,10 @@ class RoleService:
 def policies(permissions: Iterable[str]) -> list[RbacPolicy]:
     """One policy for each permission, however often it is named."""
     return [RbacPolicy(permission=permission) for permission in dict.fromkeys(permissions)]
+
+
+def _taken(field: str, value: str) -> str:
+    return f"{field} '{value}' already exists"
 
 
 def _replace(role: Role, permissions: Sequence[str]) -> None:

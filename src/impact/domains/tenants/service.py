@@ -66,7 +66,7 @@ async def open_tenant(
         settings=bounded_metadata(dict(settings or {}), "settings"),
     )
     session.add(tenant)
-    await session.flush()
+    await session.flush(f"id '{slug}' already exists")
     return tenant
 
 

@@ -67,11 +67,9 @@ def translate(error: BaseException) -> ImpactError:  # noqa: PLR0911 - one retur
         return NodeLostError("the connection to the database was lost")
     match state:
         case "23505":
-            return ConflictError(_conflict(error))
-        case "23503":
-            return ConflictError(
-                "something it refers to is missing, or something else refers to it"
-            )
+            return ConflictError(_detail(error) or "it exists already")
+        case "23503" | "23001":
+            return ConflictError(_detail(error) or "something it refers to is missing or in use")
         case "23514" | "23502" | "22003" | "22P02" | "22021" | "22001":
             return InvalidDataError("a value is outside of what this field can hold")
         case "40001" | "40P01":
@@ -86,18 +84,22 @@ def translate(error: BaseException) -> ImpactError:  # noqa: PLR0911 - one retur
             return ImpactError("the database refused a statement")
 
 
-def _conflict(error: BaseException) -> str:
-    """Which fields are taken, from the constraint's name.
+def _detail(error: BaseException) -> str | None:
+    """``role with this name already exists``, read from the constraint's name.
 
-    PostgreSQL gives no values where row-level security guards the table, so none can leak.
+    PostgreSQL keeps the key's values to itself on tables with row-level security.
     """
     seen: BaseException | None = error
     while seen is not None:
-        constraint, table = (
-            getattr(seen, f"{part}_name", None) for part in ("constraint", "table")
-        )
-        if constraint and table:
-            fields = constraint.removeprefix(f"uq_{table}_").replace("tenant_id_", "")
-            return f"another {table.replace('_', ' ')} has this {fields.replace('_', ' ')}"
+        constraint = getattr(seen, "constraint_name", None)
+        if isinstance(constraint, str):
+            table = str(getattr(seen, "table_name", ""))
+            kind, _, name = constraint.partition(f"_{table}_")
+            name = name.removeprefix("tenant_id_")
+            if kind == "uq" and name:
+                return f"{table} with this {name} already exists"
+            if kind == "fk" and name:
+                return f"{name} of {table} is missing or in use"
+            return f"{table} already exists" if constraint == f"pk_{table}" else None
         seen = getattr(seen, "orig", None) or seen.__cause__
-    return "it exists already"
+    return None

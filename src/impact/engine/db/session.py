@@ -27,7 +27,7 @@ from impact.engine.db.failures import (
 )
 from impact.engine.db.nodes import Node, NodeSet
 from impact.engine.db.statements import Statement
-from impact.errors import ImpactError, NotFoundError
+from impact.errors import ConflictError, ImpactError, NotFoundError
 
 T = TypeVar("T")
 AfterCommit = Callable[[], Awaitable[None]]
@@ -109,15 +109,21 @@ class WriteSession(ReadSession):
     async def delete(self, entity: TenantScoped) -> None:
         await self._orm.delete(entity)
 
-    async def flush(self) -> None:
-        """Send what was added and changed; raises ConflictError where a constraint refuses."""
+    async def flush(self, conflict: str | None = None) -> None:
+        """Send what was added and changed; raises ConflictError where a constraint refuses.
+
+        ``conflict`` is what the error then says: which value is taken, for one.
+        """
         for entity in self._orm.new:
             if isinstance(entity, TenantScoped):
                 entity.tenant_id = self.tenant
         try:
             await self._orm.flush()
         except DRIVER_ERRORS as error:
-            raise translate(error) from error
+            failure = translate(error)
+            if conflict is not None and isinstance(failure, ConflictError):
+                failure = ConflictError(conflict)
+            raise failure from error
 
     async def refresh(self, entity: TenantScoped, *attributes: str) -> None:
         await self._orm.refresh(entity, attributes or None)
@@ -187,7 +193,7 @@ class Database:
                 break
             node.served += 1
             session = ReadSession(context, connection, driver)
-            with self._translated(node, context):
+            with self._translated(node, context, writing=False):
                 yield session
                 # Ends the transaction; nothing was changed, so there is nothing to commit.
                 context.round_trips += 1
@@ -211,13 +217,13 @@ class Database:
                     raise translate(error) from error
                 node.eject()
                 node = self.nodes.primary()
-                with self._translated(node, context):
+                with self._translated(node, context, writing=True):
                     connection, driver = await self._begin(stack, node, context, text)
             context.wrote = True
             context.node = node
             node.served += 1
             session = WriteSession(context, connection, driver)
-            with self._translated(node, context):
+            with self._translated(node, context, writing=True):
                 yield session
                 if session._orm_session is not None:
                     await session.flush()
@@ -250,13 +256,17 @@ class Database:
             context.node = None
 
     @contextlib.contextmanager
-    def _translated(self, node: Node, context: RequestContext) -> Iterator[None]:
+    def _translated(self, node: Node, context: RequestContext, *, writing: bool) -> Iterator[None]:
         try:
             yield
         except DRIVER_ERRORS as error:
             if is_node_lost(error):
                 self._lose(node, context)
-            elif sqlstate(error) == READ_ONLY_TRANSACTION and node.primary:
+            elif sqlstate(error) == READ_ONLY_TRANSACTION:
+                if not writing:
+                    raise ImpactError("a statement that writes ran in a session that reads") from (
+                        error
+                    )
                 # The server was demoted under us; the monitor will find the new primary.
                 node.eject()
             raise translate(error) from error

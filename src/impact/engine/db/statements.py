@@ -9,7 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_PARAMETER = re.compile(r"(?<![:\w]):([a-z_][a-z0-9_]*)")
+_PARAMETER = re.compile(r"'(?:[^']|'')*'|(?<![:\w]):([a-z_][a-z0-9_]*)")
+"""A parameter; a string constant is matched first, so that a colon inside it stays."""
 _NAME = re.compile(r"^[a-z]+(_[a-z]+)*\.[a-z]+(_[a-z]+)*$")
 
 registry: dict[str, list["Statement"]] = {}
@@ -31,6 +32,8 @@ class Statement:
         order: dict[str, int] = {}
 
         def number(match: re.Match[str]) -> str:
+            if match[1] is None:
+                return match[0]
             return f"${order.setdefault(match[1], len(order) + 1)}"
 
         body = _PARAMETER.sub(number, sql.strip())
