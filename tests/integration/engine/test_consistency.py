@@ -1,8 +1,12 @@
 """Reading one's own writes, whatever the replica does (P1, P2, P7)."""
 
 import asyncio
+import contextlib
+from collections.abc import Callable
 
+import asyncpg
 import httpx
+import msgspec
 import pytest
 from litestar import Litestar
 
@@ -23,6 +27,13 @@ WRITE = Statement("tests.write", "DELETE FROM product", tenantless=True)
 
 # The replica is one for all test workers: tests that pause it take turns.
 pytestmark = pytest.mark.xdist_group("replica")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another task brings about; a hang is the test run's to end."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - it is a number that moves, not an event
+            await asyncio.sleep(0.02)
 
 
 async def is_replica(runtime: Runtime, context: RequestContext, **options: object) -> bool:
@@ -124,7 +135,9 @@ class TestTokens:
                 )
             stale += found.status_code != 200
 
-        async with open_all(apps):
+        async with contextlib.AsyncExitStack() as stack:
+            for app in apps:
+                await stack.enter_async_context(app.lifespan())
             for batch in range(0, 500, 25):
                 await asyncio.gather(*(pair(n) for n in range(batch, batch + 25)))
             for app in apps:
@@ -164,8 +177,6 @@ class TestLag:
     async def test_a_replica_too_far_behind_serves_nobody(
         self, settings: Settings, endpoints: Endpoints, shop: Shop
     ) -> None:
-        import msgspec
-
         tight = msgspec.structs.replace(settings, replica_max_lag=0.2)
         async with open_runtime(tight) as runtime:
             async with replay_paused(endpoints):
@@ -178,12 +189,10 @@ class TestLag:
                         )
                     )
                 replica = runtime.database.nodes.replicas()[0]
-                while replica.lag <= tight.replica_max_lag:
-                    await asyncio.sleep(0.02)
+                await until(lambda: replica.lag > tight.replica_max_lag)
                 assert not await is_replica(runtime, system_context(shop.tenant, "test"))
             # It comes back by itself.
-            while replica.lag > 0:
-                await asyncio.sleep(0.02)
+            await until(lambda: replica.lag == 0)
             assert await is_replica(runtime, system_context(shop.tenant, "test"))
 
 
@@ -198,8 +207,6 @@ class TestLostReplica:
     async def test_a_connection_cut_under_a_get_is_not_seen(
         self, app: Litestar, endpoints: Endpoints, shop: Shop, client: httpx.AsyncClient
     ) -> None:
-        import asyncpg
-
         await shop.product()
         killer = await asyncpg.connect(endpoints.replica_admin_urls[0])
         statuses = set()
@@ -221,19 +228,6 @@ class TestLostReplica:
             nodes.primary()
         assert raised.value.retry_after == 1
         await nodes.close()
-
-
-def open_all(apps: list[Litestar]):  # type: ignore[no-untyped-def]
-    from contextlib import AsyncExitStack, asynccontextmanager
-
-    @asynccontextmanager
-    async def opened():  # type: ignore[no-untyped-def]
-        async with AsyncExitStack() as stack:
-            for app in apps:
-                await stack.enter_async_context(app.lifespan())
-            yield
-
-    return opened()
 
 
 def test_back_off_doubles(settings: Settings) -> None:
