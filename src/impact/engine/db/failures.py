@@ -18,6 +18,8 @@ from impact.errors import (
 DRIVER_ERRORS = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
+    # What asyncpg raises for an operation on a connection that broke in the middle of another.
+    asyncpg.InternalClientError,
     DBAPIError,
     PendingRollbackError,
     PoolTimeoutError,
@@ -53,7 +55,9 @@ def is_node_lost(error: BaseException) -> bool:
         return error.connection_invalidated or isinstance(
             error.__cause__, OSError | asyncpg.InterfaceError
         )
-    return isinstance(error, OSError | asyncpg.InterfaceError | asyncio.TimeoutError)
+    return isinstance(
+        error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError | asyncio.TimeoutError
+    )
 
 
 def translate(error: BaseException) -> ImpactError:  # noqa: PLR0911 - one return a case
