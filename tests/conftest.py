@@ -1,6 +1,5 @@
 """Fixtures on real servers: one stack for the run, one migrated database per test worker."""
 
-import asyncio
 import os
 import secrets
 import shutil
@@ -19,6 +18,7 @@ from impact.engine.runtime import Runtime
 from impact.ops import migrations
 from impact.settings import Settings
 from impact.stack import Endpoints, Stack
+from support.lifespan import started
 from support.shops import Shop, open_shop
 
 _PLACE = "IMPACT_TEST_STACK"
@@ -74,23 +74,8 @@ def settings(endpoints: Endpoints) -> Settings:
 
 @pytest.fixture(scope="session")
 async def app(settings: Settings) -> AsyncIterator[Litestar]:
-    made = create_app(settings)
-    started, done = asyncio.Event(), asyncio.Event()
-
-    async def serve() -> None:
-        # Litestar's lifespan must end in the task that began it; fixtures may change theirs.
-        async with made.lifespan():
-            started.set()
-            await done.wait()
-
-    task = asyncio.create_task(serve())
-    waiting = asyncio.create_task(started.wait())
-    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    if task.done():
-        await task
-    yield made
-    done.set()
-    await task
+    async with started(create_app(settings)) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
