@@ -69,7 +69,7 @@ class Monitor:
                 recovering, position = await connection.fetchrow(_PROBE)  # type: ignore[misc]
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             await self._drop(node)
-            node.eject()
+            node.lost()
             if was_reachable:
                 logger.warning("database node %s (%s) is gone: %r", node.name, node.address, error)
             return

@@ -50,18 +50,28 @@ class Node:
         self.primary = primary
         self.replay = max(replay, 0)
         self.lag = lag
+        if not self.reachable or time.monotonic() >= self._retry_at + _LONGEST_BACK_OFF:
+            # Back after an outage, or long without a failure: what was held against it is void.
+            self._failures, self._retry_at = 0, 0.0
         self.reachable = True
-        if time.monotonic() >= self._retry_at:
-            self._failures = 0
         advanced, self._advanced = self._advanced, asyncio.Event()
         advanced.set()
 
-    def eject(self) -> None:
-        """Take the node out of the choice, for twice as long at each failure in a row."""
-        pause = min(_FIRST_BACK_OFF * 2**self._failures, _LONGEST_BACK_OFF)
-        self._failures += 1
-        self._retry_at = time.monotonic() + pause * random.uniform(0.8, 1.2)  # noqa: S311
+    def lost(self) -> None:
+        """A probe found no server. The next probe that does takes it back at once."""
         self.reachable = False
+
+    def eject(self) -> None:
+        """A request failed on the node: it pauses, for twice as long at each failure in a row.
+
+        Requests that fail together count as one failure. A server that answers probes and
+        fails requests is thus tried less and less.
+        """
+        now = time.monotonic()
+        if now >= self._retry_at:
+            pause = min(_FIRST_BACK_OFF * 2**self._failures, _LONGEST_BACK_OFF)
+            self._failures += 1
+            self._retry_at = now + pause * random.uniform(0.8, 1.2)  # noqa: S311 - not a secret
 
     @property
     def engine(self) -> AsyncEngine:

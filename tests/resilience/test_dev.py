@@ -1,0 +1,180 @@
+"""``make run`` from a newcomer's side: it starts, it stops, it comes back after a crash."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from impact.stack import Stack
+from support.dev import Dev, free_port, impact, processes_of
+
+pytestmark = pytest.mark.xdist_group("dev")
+
+
+@pytest.fixture(scope="module")
+def place() -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="impact-dev-"))
+    directory.chmod(0o711)
+    yield directory
+    Stack(directory / "data").down()
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    return free_port()
+
+
+def product_count(dev: Dev) -> int:
+    response = httpx.get(f"{dev.base}/store/products", headers={"x-tenant-id": "paris"})
+    count: int = response.json()["count"]
+    return count
+
+
+def wait_until_served(dev: Dev, path: str) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            if httpx.get(dev.base + path, headers={"x-tenant-id": "paris"}).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        assert time.monotonic() < deadline, dev.output
+        time.sleep(0.1)
+
+
+class TestDev:
+    def test_first_start_serves_three_shops(self, place: Path, port: int) -> None:
+        with Dev(place / "data", port) as dev:
+            assert "shown this once" in dev.output
+            credentials = dict(
+                line.split(maxsplit=1)
+                for line in dev.output.splitlines()
+                if line.startswith(("  e-mail", "  password"))
+            )
+            for tenant in ("hq", "paris", "lyon"):
+                response = httpx.post(
+                    f"{dev.base}/auth/user/emailpass",
+                    headers={"x-tenant-id": tenant},
+                    json={"email": credentials["e-mail"], "password": credentials["password"]},
+                )
+                assert response.status_code == 200, response.text
+            assert product_count(dev) > 40
+            assert len(dev.curls()) == 3
+            for line in dev.curls():
+                shown = subprocess.run(
+                    ["/bin/bash", "-c", line], capture_output=True, text=True, check=True
+                )
+                assert {"products", "orders", "rows"} & set(json.loads(shown.stdout)), line
+            assert (place / "data" / "signing-keys.json").stat().st_mode & 0o077 == 0
+            status = dev.stop(signal.SIGINT)
+        assert status == 0
+        assert processes_of(place / "data") == []
+
+    def test_second_start_keeps_the_data_and_shows_no_password(
+        self, place: Path, port: int
+    ) -> None:
+        with Dev(place / "data", port, "--workers", "2") as dev:
+            assert product_count(dev) > 40
+            assert "password" not in dev.output
+            assert dev.stop(signal.SIGTERM) == 0
+        assert processes_of(place / "data") == []
+
+    def test_ab_finishes_without_a_failed_request(self, place: Path, port: int) -> None:
+        if shutil.which("ab") is None:
+            assert not os.environ.get("IMPACT_CI"), "CI installs apache2-utils"
+            pytest.skip("needs ab, from Debian's apache2-utils")
+        with Dev(place / "data", port) as dev:
+            made = impact("token", "--tenant", "paris", "--data-dir", str(place / "data"))
+            result = subprocess.run(
+                [
+                    *("ab", "-q", "-n", "1000", "-c", "50", "-H", "x-tenant-id: paris"),
+                    *("-H", f"Authorization: Bearer {made.stdout.strip()}"),
+                    f"{dev.base}/admin/products",
+                ],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            assert "Failed requests:        0" in result.stdout
+            assert "Non-2xx" not in result.stdout
+
+    def test_a_killed_postgresql_is_started_again(self, place: Path, port: int) -> None:
+        with Dev(place / "data", port) as dev:
+            Stack(place / "data").primary.kill()
+            wait_until_served(dev, "/health/ready")
+            wait_until_served(dev, "/store/products")
+
+    def test_a_killed_dev_leaves_nothing_in_the_way(self, place: Path, port: int) -> None:
+        with Dev(place / "data", port) as dev:
+            dev.process.kill()
+            dev.process.wait()
+            # Its server and its databases still run.
+            assert httpx.get(f"{dev.base}/health/live").status_code == 200
+        with Dev(place / "data", port) as dev:
+            assert product_count(dev) > 40
+        assert processes_of(place / "data") == []
+
+    def test_a_killed_server_ends_everything_and_the_next_start_works(
+        self, place: Path, port: int
+    ) -> None:
+        with Dev(place / "data", port) as dev:
+            os.killpg(dev.server_pid(), signal.SIGKILL)
+            assert dev.process.wait(60) == 1
+            assert "the server ended" in dev.output
+        assert processes_of(place / "data") == []
+        with Dev(place / "data", port) as dev:
+            assert product_count(dev) > 40
+
+    def test_two_at_once_on_one_directory(self, place: Path, port: int) -> None:
+        with Dev(place / "data", port):
+            second = impact("dev", "--data-dir", str(place / "data"), "--port", str(free_port()))
+        assert second.returncode == 1
+        assert "another 'impact dev' runs" in second.stderr
+        assert len(second.stderr.strip().splitlines()) == 1
+
+
+class TestRefusals:
+    def test_a_taken_port(self, place: Path) -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            result = impact("dev", "--data-dir", str(place / "other"), "--port", str(port))
+        assert result.returncode == 1
+        assert f"cannot listen on 127.0.0.1:{port}" in result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1
+
+    def test_a_data_directory_that_cannot_be(self, place: Path) -> None:
+        (place / "file").touch()
+        result = impact("dev", "--data-dir", str(place / "file" / "below"))
+        assert result.returncode == 1
+        assert "cannot write to the data directory" in result.stderr
+        assert len(result.stderr.strip().splitlines()) == 1
+
+    def test_serving_without_a_database(self, place: Path) -> None:
+        result = impact("serve", "--data-dir", str(place / "none"), "--port", str(free_port()))
+        assert result.returncode == 1
+        assert "IMPACT_PRIMARY_URL is not set" in result.stderr
+
+    def test_settings_that_are_wrong_are_all_named(self, place: Path) -> None:
+        result = impact(
+            "serve",
+            "--data-dir",
+            str(place),
+            IMPACT_PRIMARY_URL="mysql://x",
+            IMPACT_SIGNING_KEYS="short",
+            IMPACT_POOL_MAX="many",
+        )
+        assert result.returncode == 1
+        for name in ("IMPACT_PRIMARY_URL", "IMPACT_SIGNING_KEYS", "IMPACT_POOL_MAX"):
+            assert name in result.stderr
