@@ -16,9 +16,14 @@ LONGEST_STATEMENT = 3600.0
 
 # All queries see one snapshot and their own writes: orders that a shop takes meanwhile cannot
 # disturb the comparison of the reports before and after. The limits of a request are lifted.
+# Sorts of a whole file stay in memory.
 _PREPARE = Statement(
     "import.prepare",
-    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SET LOCAL statement_timeout = 0",
+    """
+    SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+    SET LOCAL statement_timeout = 0;
+    SET LOCAL work_mem = '64MB'
+    """,
     tenantless=True,
 )
 _LOCK = Statement(
