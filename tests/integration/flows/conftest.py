@@ -18,6 +18,8 @@ import pytest
 from impact.engine.db.monitor import Monitor
 from impact.engine.db.nodes import NodeSet
 from impact.engine.db.session import Database
+from impact.flows.imports.online_retail import RetailOptions, import_online_retail
+from impact.flows.imports.summary import RetailSummary
 from impact.ops import migrations
 from impact.settings import Settings
 
@@ -132,3 +134,14 @@ async def shop(tenant: str, query: Query) -> str:
     """A tenant that exists; its currency is the euro."""
     await query("hq", "INSERT INTO tenant (id, name) VALUES ($1, $1)", tenant)
     return tenant
+
+
+@pytest.fixture
+def run_retail(database: Database, tmp_path: Path) -> Callable[..., Any]:
+    async def run(path: Path, tenant: str | None, **options: Any) -> RetailSummary:
+        chosen = RetailOptions(
+            **{"tenant": tenant, "create_tenant": True, "max_rejects": 20, **options}
+        )
+        return await import_online_retail(database, path, chosen, tmp_path / "rejects.csv")
+
+    return run

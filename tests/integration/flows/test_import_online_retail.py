@@ -16,12 +16,9 @@ from impact.errors import ConflictError, NotFoundError
 from impact.flows.imports import online_retail
 from impact.flows.imports.online_retail import (
     ReconciliationError,
-    RetailOptions,
-    import_online_retail,
 )
 from impact.flows.imports.retail_statements import CURRENCY
 from impact.flows.imports.source import SourceError
-from impact.flows.imports.summary import RetailSummary
 from impact.reporting.popular_products import popular_products
 from impact.reporting.sales import SalesReport, sales
 
@@ -60,17 +57,6 @@ Write = Callable[..., Path]
 Query = Callable[..., Any]
 
 
-@pytest.fixture
-def run(database: Database, tmp_path: Path) -> Callable[..., Any]:
-    async def run(path: Path, tenant: str | None, **options: Any) -> RetailSummary:
-        chosen = RetailOptions(
-            **{"tenant": tenant, "create_tenant": True, "max_rejects": 20, **options}
-        )
-        return await import_online_retail(database, path, chosen, tmp_path / "rejects.csv")
-
-    return run
-
-
 async def report(database: Database, tenant: str, **period: Any) -> SalesReport:
     async with database.read(system_context(tenant, "test")) as session:
         return await sales(session, **{"interval": "month", "start": None, "end": None, **period})
@@ -95,9 +81,9 @@ async def everything(query: Query, tenant: str) -> list[Any]:
 
 class TestReconciliation:
     async def test_every_row_and_penny_is_imported_or_listed(
-        self, run: Any, retail_file: Write, tenant: str, database: Database, tmp_path: Path
+        self, run_retail: Any, retail_file: Write, tenant: str, database: Database, tmp_path: Path
     ) -> None:
-        summary = await run(retail_file(ROWS), tenant)
+        summary = await run_retail(retail_file(ROWS), tenant)
         assert (summary.read.rows, summary.imported.rows, summary.rejected.rows) == (16, 11, 5)
         assert summary.imported.amount == IMPORTED
         assert summary.rejected.amount == Decimal("0.001") + Decimal("1.25")
@@ -120,9 +106,9 @@ class TestReconciliation:
         assert listed[3]["Quantity"] == "many"
 
     async def test_report_by_month(
-        self, run: Any, retail_file: Write, tenant: str, database: Database
+        self, run_retail: Any, retail_file: Write, tenant: str, database: Database
     ) -> None:
-        await run(retail_file(ROWS), tenant)
+        await run_retail(retail_file(ROWS), tenant)
         december, january = (await report(database, tenant)).rows
         assert december.period == dt.date(2010, 12, 1)
         assert (december.orders, december.units) == (4, 6 + 2 + 4 + 6 + 1 + 1)
@@ -132,9 +118,9 @@ class TestReconciliation:
         assert january.net == -3005
 
     async def test_report_bounds_are_inclusive_days(
-        self, run: Any, retail_file: Write, tenant: str, database: Database
+        self, run_retail: Any, retail_file: Write, tenant: str, database: Database
     ) -> None:
-        await run(retail_file(ROWS), tenant)
+        await run_retail(retail_file(ROWS), tenant)
         day = dt.date(2010, 12, 2)
         one = await report(database, tenant, interval="day", start=day, end=day)
         assert [(row.period, row.gross) for row in one.rows] == [(day, 1700)]
@@ -143,9 +129,9 @@ class TestReconciliation:
         assert none.as_of.tzinfo is not None
 
     async def test_canceled_orders_do_not_count(
-        self, run: Any, retail_file: Write, tenant: str, database: Database, query: Query
+        self, run_retail: Any, retail_file: Write, tenant: str, database: Database, query: Query
     ) -> None:
-        await run(retail_file([SALE]), tenant)
+        await run_retail(retail_file([SALE]), tenant)
         await query(tenant, "UPDATE \"order\" SET status = 'canceled'")
         assert (await report(database, tenant)).rows == []
         async with database.read(system_context(tenant, "test")) as session:
@@ -153,7 +139,7 @@ class TestReconciliation:
 
     async def test_a_difference_rolls_everything_back(
         self,
-        run: Any,
+        run_retail: Any,
         retail_file: Write,
         tenant: str,
         query: Query,
@@ -168,14 +154,16 @@ class TestReconciliation:
 
         monkeypatch.setattr(online_retail, "_net_sales", off_by_a_penny)
         with pytest.raises(ReconciliationError, match=r"0 rows and -0\.01 gbp"):
-            await run(retail_file(ROWS), tenant)
+            await run_retail(retail_file(ROWS), tenant)
         assert not any(await everything(query, tenant))
         assert await query("hq", "SELECT FROM tenant WHERE id = $1", tenant) == []
 
 
 class TestMapping:
-    async def test_orders(self, run: Any, retail_file: Write, tenant: str, query: Query) -> None:
-        await run(retail_file(ROWS), tenant)
+    async def test_orders(
+        self, run_retail: Any, retail_file: Write, tenant: str, query: Query
+    ) -> None:
+        await run_retail(retail_file(ROWS), tenant)
         orders = await query(
             tenant,
             """SELECT external_id, kind, status, fulfillment_status, item_total, charge_total,
@@ -194,23 +182,25 @@ class TestMapping:
         assert orders[5][1:7] == ("adjustment", "completed", "fulfilled", 0, 1106206, 0)
 
     async def test_ids_are_uuid7_of_the_time(
-        self, run: Any, retail_file: Write, tenant: str, query: Query
+        self, run_retail: Any, retail_file: Write, tenant: str, query: Query
     ) -> None:
-        await run(retail_file(ROWS), tenant)
+        await run_retail(retail_file(ROWS), tenant)
         for table in ("order", "order_line", "product", "customer", "variant_price"):
             for row_id, created_at in await query(tenant, f'SELECT id, created_at FROM "{table}"'):
                 assert (row_id.version, row_id.variant) == (7, "specified in RFC 4122")
                 assert row_id.int >> 80 == created_at.timestamp() * 1000
 
     async def test_display_ids_follow_time(
-        self, run: Any, retail_file: Write, tenant: str, query: Query
+        self, run_retail: Any, retail_file: Write, tenant: str, query: Query
     ) -> None:
-        await run(retail_file(ROWS), tenant)
+        await run_retail(retail_file(ROWS), tenant)
         by_display = await query(tenant, 'SELECT created_at FROM "order" ORDER BY display_id')
         assert by_display == sorted(by_display)
 
-    async def test_lines(self, run: Any, retail_file: Write, tenant: str, query: Query) -> None:
-        await run(retail_file(ROWS), tenant)
+    async def test_lines(
+        self, run_retail: Any, retail_file: Write, tenant: str, query: Query
+    ) -> None:
+        await run_retail(retail_file(ROWS), tenant)
         lines = await query(
             tenant,
             """SELECT l.kind, l.title, l.sku, l.quantity, l.unit_price, l.rank,
@@ -226,8 +216,10 @@ class TestMapping:
             (*heart, 6, 255, 3, False, False),
         ]
 
-    async def test_products(self, run: Any, retail_file: Write, tenant: str, query: Query) -> None:
-        await run(retail_file(ROWS), tenant)
+    async def test_products(
+        self, run_retail: Any, retail_file: Write, tenant: str, query: Query
+    ) -> None:
+        await run_retail(retail_file(ROWS), tenant)
         products = await query(
             tenant,
             """SELECT p.external_id, p.title, p.handle, p.status, v.sku, v.manage_inventory,
@@ -246,8 +238,10 @@ class TestMapping:
              "GIFT_0001_10", False, 833, 0),
         ]  # fmt: skip
 
-    async def test_customers(self, run: Any, retail_file: Write, tenant: str, query: Query) -> None:
-        await run(retail_file(ROWS), tenant)
+    async def test_customers(
+        self, run_retail: Any, retail_file: Write, tenant: str, query: Query
+    ) -> None:
+        await run_retail(retail_file(ROWS), tenant)
         found = await query(
             tenant,
             "SELECT external_id, has_account, metadata->>'country' FROM customer ORDER BY 1",
@@ -255,7 +249,7 @@ class TestMapping:
         assert found == [("12647", False, UK), ("17850", False, UK)]
 
     async def test_an_article_the_shop_knows_by_its_sku_is_not_made_again(
-        self, run: Any, retail_file: Write, shop: str, query: Query
+        self, run_retail: Any, retail_file: Write, shop: str, query: Query
     ) -> None:
         product, variant = (
             "0199aaaa-0000-7000-8000-000000000001",
@@ -273,15 +267,15 @@ class TestMapping:
             " VALUES ($1, $2, $3, 'x', '85123A')",
             shop, variant, product,
         )  # fmt: skip
-        assert (await run(retail_file([SALE]), shop)).products == 0
+        assert (await run_retail(retail_file([SALE]), shop)).products == 0
         assert await query(shop, "SELECT product_id::text, variant_id::text FROM order_line") == [
             (product, variant)
         ]
 
     async def test_popular_products(
-        self, run: Any, retail_file: Write, tenant: str, database: Database
+        self, run_retail: Any, retail_file: Write, tenant: str, database: Database
     ) -> None:
-        await run(retail_file(ROWS), tenant)
+        await run_retail(retail_file(ROWS), tenant)
         async with database.read(system_context(tenant, "test")) as session:
             first, *_ = await popular_products(session, limit=1)
         assert (first.title, first.order_count, first.units) == ("WHITE HANGING HEART", 1, 14)
@@ -290,12 +284,12 @@ class TestMapping:
 
 class TestAgain:
     async def test_a_second_run_changes_nothing(
-        self, run: Any, retail_file: Write, tenant: str, query: Query
+        self, run_retail: Any, retail_file: Write, tenant: str, query: Query
     ) -> None:
         path = retail_file(ROWS, compress=True)
-        first = await run(path, tenant)
+        first = await run_retail(path, tenant)
         before = await everything(query, tenant)
-        second = await run(path, tenant)
+        second = await run_retail(path, tenant)
         assert second.present == first.imported
         assert not second.changed
         assert (second.orders, second.products, second.customers, second.imported.rows) == (0,) * 4
@@ -303,11 +297,11 @@ class TestAgain:
 
     @pytest.mark.parametrize("cut", range(1, len(ROWS)))
     async def test_a_longer_file_adds_what_is_new(
-        self, run: Any, retail_file: Write, tenant: str, query: Query, cut: int
+        self, run_retail: Any, retail_file: Write, tenant: str, query: Query, cut: int
     ) -> None:
         """Also where the shorter one cut an invoice off."""
-        await run(retail_file(ROWS[:cut], name="short.csv"), tenant, max_rejects=100)
-        summary = await run(retail_file(ROWS), tenant)
+        await run_retail(retail_file(ROWS[:cut], name="short.csv"), tenant, max_rejects=100)
+        summary = await run_retail(retail_file(ROWS), tenant)
         assert summary.imported.rows + summary.present.rows == 11
         assert summary.imported.amount + summary.present.amount == IMPORTED
         orders = await query(
@@ -322,37 +316,37 @@ class TestAgain:
         assert sum(order[2] for order in orders) == 19
 
     async def test_a_product_removed_since_does_not_come_back(
-        self, run: Any, retail_file: Write, tenant: str, query: Query
+        self, run_retail: Any, retail_file: Write, tenant: str, query: Query
     ) -> None:
-        await run(retail_file(ROWS), tenant)
+        await run_retail(retail_file(ROWS), tenant)
         await query(tenant, "DELETE FROM product")
         await query(tenant, "DELETE FROM customer")
-        summary = await run(retail_file(ROWS), tenant)
+        summary = await run_retail(retail_file(ROWS), tenant)
         assert not summary.changed
         assert (summary.products, summary.customers) == (0, 0)
 
 
 class TestTenants:
     async def test_a_missing_tenant_is_an_error(
-        self, run: Any, retail_file: Write, tenant: str
+        self, run_retail: Any, retail_file: Write, tenant: str
     ) -> None:
         with pytest.raises(NotFoundError, match="--create-tenant"):
-            await run(retail_file(ROWS), tenant, create_tenant=False)
+            await run_retail(retail_file(ROWS), tenant, create_tenant=False)
 
     async def test_two_imports_at_once(
-        self, run: Any, retail_file: Write, shop: str, database: Database, query: Query
+        self, run_retail: Any, retail_file: Write, shop: str, database: Database, query: Query
     ) -> None:
         await query(shop, "SELECT pg_advisory_lock(7203, hashtext($1))", shop)
         with pytest.raises(ConflictError, match="another import"):
-            await run(retail_file(ROWS), shop)
+            await run_retail(retail_file(ROWS), shop)
 
     async def test_each_country_sees_its_own_rows_alone(
-        self, run: Any, retail_file: Write, database: Database, query: Query, tenant: str
+        self, run_retail: Any, retail_file: Write, database: Database, query: Query, tenant: str
     ) -> None:
         home, away = f"Home {tenant}", f"Away {tenant}"
         rows = [row.replace(UK, home).replace("France", away) for row in ROWS]
         rows.append("536999,22139,TIN,1,2010-12-02 09:00:00,1.00,,hq")
-        summary = await run(retail_file(rows), None)
+        summary = await run_retail(retail_file(rows), None)
         home, away = f"home-{tenant}", f"away-{tenant}"
         assert summary.tenants == [away, home]
         assert summary.tenants_created == 2
@@ -369,14 +363,14 @@ class TestTenants:
         ]
         (total,) = (await report(database, away)).totals
         assert total.net == 1700
-        assert not (await run(retail_file(rows), None)).changed
+        assert not (await run_retail(retail_file(rows), None)).changed
 
 
 class TestBadFiles:
     @pytest.mark.parametrize("max_rejects", [0, 12])
     async def test_too_many_malformed_rows(
         self,
-        run: Any,
+        run_retail: Any,
         retail_file: Write,
         tenant: str,
         query: Query,
@@ -384,34 +378,18 @@ class TestBadFiles:
         tmp_path: Path,
     ) -> None:
         with pytest.raises(SourceError, match=r"line 17: bad_quantity; 2 of 16 rows are malformed"):
-            await run(retail_file(ROWS), tenant, max_rejects=max_rejects)
+            await run_retail(retail_file(ROWS), tenant, max_rejects=max_rejects)
         assert not any(await everything(query, tenant))
         assert os.listdir(tmp_path) == ["retail.csv"]  # noqa: PTH208
 
     async def test_a_file_that_breaks_off_leaves_nothing(
-        self, run: Any, retail_file: Write, tenant: str, query: Query, tmp_path: Path
+        self, run_retail: Any, retail_file: Write, tenant: str, query: Query, tmp_path: Path
     ) -> None:
         path = retail_file([SALE.replace("536365", str(n)) for n in range(50_000)], compress=True)
         path.write_bytes(path.read_bytes()[:-2000])
         with pytest.raises(SourceError, match=r"csv, line \d{4,}: the gzip data breaks off"):
-            await run(path, tenant)
+            await run_retail(path, tenant)
         assert not any(await everything(query, tenant))
         assert os.listdir(tmp_path) == ["retail.csv"]  # noqa: PTH208
         # The connection went back to its pool in good order.
-        assert (await run(retail_file([SALE]), tenant)).lines == 1
-
-
-async def test_the_whole_file(run: Any, tenant: str, query: Query) -> None:
-    shared = Path(os.environ.get("IMPACT_SHARED_DATA", Path(__file__).parents[4] / "shared/data"))
-    path = shared / "online_retail_2010-12_2011-09.csv.gz"
-    if not os.path.exists(path):  # noqa: PTH110, ASYNC240
-        pytest.skip(f"{path} is not here; IMPACT_SHARED_DATA names its folder")
-    summary = await run(path, tenant)
-    assert summary.read.rows == 370_931
-    assert summary.read.amount == Decimal("6781619.004")
-    assert summary.reasons == {"stock_adjustment": 1934, "sub_penny": 4}
-    assert summary.imported.rows == 368_993
-    assert summary.read.amount == summary.imported.amount + summary.rejected.amount
-    before = await query(tenant, 'SELECT count(*), max(updated_at) FROM "order"')
-    assert not (await run(path, tenant)).changed
-    assert await query(tenant, 'SELECT count(*), max(updated_at) FROM "order"') == before
+        assert (await run_retail(retail_file([SALE]), tenant)).lines == 1
