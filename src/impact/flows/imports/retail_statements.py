@@ -19,18 +19,23 @@ CREATE_STAGING = Statement(
       kind text NOT NULL, is_charge boolean NOT NULL, sku text NOT NULL, title text,
       quantity integer NOT NULL, unit_price bigint NOT NULL, placed_at timestamptz NOT NULL,
       customer text, country text
-    ) ON COMMIT DROP;
+    );
     CREATE TEMP TABLE import_order (
       tenant_id text NOT NULL, invoice text NOT NULL, id uuid NOT NULL, is_new boolean NOT NULL,
       kind text NOT NULL, placed_at timestamptz NOT NULL, customer text, country text
-    ) ON COMMIT DROP;
+    );
     CREATE TEMP TABLE import_product (
       tenant_id text NOT NULL, sku text NOT NULL, product_id uuid NOT NULL, variant_id uuid,
       is_new boolean NOT NULL, title text NOT NULL, price bigint, seen_at timestamptz NOT NULL
-    ) ON COMMIT DROP
+    )
     """,
     tenantless=True,
 )
+
+DROP_STAGING = Statement(
+    "import.drop_staging", "DROP TABLE import_row, import_order, import_product", tenantless=True
+)
+"""The connection may serve another import; a rollback drops them too."""
 
 ANALYZE_ROWS = Statement("import.analyze_rows", "ANALYZE import_row", tenantless=True)
 ANALYZE_ORDERS = Statement("import.analyze_orders", "ANALYZE import_order", tenantless=True)

@@ -16,11 +16,27 @@ LONGEST_STATEMENT = 3600.0
 
 # All queries see one snapshot and their own writes: orders that a shop takes meanwhile cannot
 # disturb the comparison of the reports before and after. The limits of a request are lifted.
+# Sorts of a whole file stay in memory. See FORGET_PLANS for the cost of an index's tuple.
 _PREPARE = Statement(
     "import.prepare",
-    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SET LOCAL statement_timeout = 0",
+    """
+    SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
+    SET LOCAL statement_timeout = 0;
+    SET LOCAL work_mem = '64MB';
+    SET LOCAL cpu_index_tuple_cost = 0.1
+    """,
     tenantless=True,
 )
+FORGET_PLANS = Statement("import.forget_plans", "DISCARD PLANS", tenantless=True)
+"""To be run between filling a table and filling the one that refers to it.
+
+PostgreSQL keeps one plan for all checks of a foreign key. Made while a tenant had few rows, or
+from statistics of before, it may look the key up through any index that starts with the tenant,
+as for few rows each costs the same within the planner's one percent: then a check reads many of
+the tenant's rows. The owner alone may ANALYZE, so the plans are made anew at the tables' present
+size, and index tuples are priced at twenty times the default, which sets the primary key apart
+from two rows on.
+"""
 _LOCK = Statement(
     "import.lock", "SELECT pg_try_advisory_xact_lock(7203, hashtext(:tenant_id::text))"
 )
