@@ -46,7 +46,7 @@ def initialise(server: PostgresServer) -> None:
                     *("--data-checksums", *locale, *([] if site.durable else ["--no-sync"])),
                 ],
                 account=site.account,
-                cwd=site.data_dir,
+                cwd=site.home,
             )
         finally:
             password_file.unlink(missing_ok=True)
