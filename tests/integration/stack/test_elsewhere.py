@@ -75,7 +75,7 @@ def test_open_directory_is_used_itself(base, place):
     stack = start(place / "open")
     stack.down()
     assert (place / "open" / "primary").is_dir()
-    assert not base.exists()
+    assert not list(base.glob("stack-*"))
 
 
 def test_deleted_data_directory_starts_fresh(base, closed):
@@ -104,12 +104,12 @@ def test_moved_data_directory_keeps_its_servers(base, closed):
 
 
 def test_copied_data_directory_shares_no_servers(base, closed):
-    start(closed / "data")
+    stack = start(closed / "data")
     shutil.copytree(closed / "data", closed / "copy", symlinks=True)
     with pytest.raises(StackError, match=f"belongs to the stack in {closed}/data"):
         start(closed / "copy")
     (closed / "copy" / "servers").unlink()
-    assert start(closed / "copy").primary.port != start(closed / "data").primary.port
+    assert start(closed / "copy").primary.port != stack.primary.port
 
 
 def test_lost_files_are_told(base, closed):
@@ -117,8 +117,6 @@ def test_lost_files_are_told(base, closed):
     shutil.rmtree((closed / "data" / "servers").readlink())
     with pytest.raises(StackError, match="is gone; remove the link"):
         start(closed / "data")
-    (closed / "data" / "servers").unlink()
-    start(closed / "data")
 
 
 @pytest.mark.parametrize("kind", ["file", "everybody's"])
