@@ -12,7 +12,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from impact.context import HEADQUARTERS, Actor, ActorKind, RequestContext
-from impact.engine.db.consistency import Consistency, Level
+from impact.domains.identity.lookup import look_up
 from impact.engine.db.statements import Statement
 from impact.engine.http.middleware import NO_TENANT, context_of
 from impact.engine.runtime import Runtime
@@ -27,10 +27,6 @@ from impact.errors import (
     TenantMismatchError,
     UnauthorizedError,
 )
-
-FRESH = Consistency(Level.CAUSAL, max_lag=1.0)
-"""How old the rights that a request is judged by may be: a change is in force within a second,
-also where a replica lags."""
 
 CUSTOMER = "customer"
 """The mark of a store route that needs a customer's token."""
@@ -142,8 +138,7 @@ async def admit_tenant(runtime: Runtime, context: RequestContext) -> None:
     if context.tenant == NO_TENANT:
         message = "name the shop in the header x-tenant-id"
         raise InvalidDataError(message, problems=[Problem(message, parameter="x-tenant-id")])
-    async with runtime.database.read(context, FRESH) as session:
-        row = await session.fetch_one(_TENANT)
+    row = await look_up(runtime, context, _TENANT)
     status, currency = (None, None) if row is None else (row["status"], row["currency_code"])
     _take_tenant(context, status, currency)
 
@@ -154,8 +149,7 @@ async def _admit_user(runtime: Runtime, context: RequestContext, token: str) -> 
     if actor.tenant not in (target, HEADQUARTERS):
         raise TenantMismatchError(f"this token is for '{actor.tenant}', not for '{target}'")
     home = context.for_tenant(actor.tenant)
-    async with runtime.database.read(home, FRESH) as session:
-        row = await session.fetch_one(_USER_ACCESS, user_id=actor.id, target=target)
+    row = await look_up(runtime, home, _USER_ACCESS, user_id=actor.id, target=target)
     _adopt(context, home)
     if row is None or not row["is_active"]:
         raise UnauthorizedError("this user can no longer log in")
@@ -188,8 +182,7 @@ async def _read_key(runtime: Runtime, context: RequestContext, token: str, kind:
     if context.tenant not in (NO_TENANT, tenant):
         raise TenantMismatchError(f"this key is for '{tenant}', not for '{context.tenant}'")
     context.tenant = tenant
-    async with runtime.database.read(context, FRESH) as session:
-        row = await session.fetch_one(_KEY_ACCESS, token_hash=hash_api_key(token))
+    row = await look_up(runtime, context, _KEY_ACCESS, token_hash=hash_api_key(token))
     if row is None or row["kind"] != kind or row["revoked_at"] is not None:
         return None
     _take_tenant(context, row["status"], row["currency_code"])
