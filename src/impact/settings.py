@@ -88,7 +88,7 @@ def variable(field: str) -> str:
 
 
 def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
-    """Read the settings; ``overrides`` win over the environment.
+    """Read the settings; ``overrides`` that are not None win over the environment.
 
     Raises ConfigurationError that lists every problem at once, by variable.
     """
@@ -96,7 +96,9 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
     values: dict[str, Any] = {}
     problems: list[str] = []
     for field in msgspec.structs.fields(Settings):
-        raw: Any = overrides.get(field.name, environ.get(variable(field.name)))
+        raw: Any = overrides.get(field.name)
+        if raw is None:
+            raw = environ.get(variable(field.name))
         if raw is None or raw == "":
             if field.required:
                 problems.append(f"{variable(field.name)} is not set")

@@ -1,5 +1,7 @@
 """Health: alive, and ready to serve."""
 
+import os
+
 from litestar import Controller, Response, get
 
 from impact.engine.http.dependencies import Engine
@@ -17,6 +19,8 @@ class NodeHealth(Output):
 
 class Readiness(Output):
     status: str
+    worker: int
+    """Process id of the worker that answers."""
     nodes: list[NodeHealth]
 
 
@@ -48,5 +52,7 @@ class Health(Controller):
         try:
             runtime.database.nodes.primary()
         except UnavailableError:
-            return Response(Readiness(status="no primary", nodes=nodes), status_code=503)
-        return Response(Readiness(status="ready", nodes=nodes))
+            return Response(
+                Readiness(status="no primary", worker=os.getpid(), nodes=nodes), status_code=503
+            )
+        return Response(Readiness(status="ready", worker=os.getpid(), nodes=nodes))
