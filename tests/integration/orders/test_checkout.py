@@ -197,6 +197,17 @@ class TestCompleteCart:
         )
         assert added.status_code == 400
 
+    async def test_addresses_come_along(self, shop: Shop, client: httpx.AsyncClient) -> None:
+        cart = await self.cart(shop, client, await shop.variant())
+        address = {"first_name": "Zoë", "city": "Lyon", "country_code": "fr"}
+        body = {"shipping_address": address, "metadata": {"gift": True}}
+        await client.post(f"/store/carts/{cart}", headers=shop.store, json=body)
+        done = await client.post(f"/store/carts/{cart}/complete", headers=shop.store)
+        assert done.status_code == 200, done.text
+        order = done.json()["order"]
+        assert order["shipping_address"].items() >= address.items()
+        assert order["metadata"] == {"gift": True}
+
     async def test_an_empty_cart(self, shop: Shop, client: httpx.AsyncClient) -> None:
         cart = (await client.post("/store/carts", headers=shop.store)).json()["cart"]["id"]
         response = await client.post(f"/store/carts/{cart}/complete", headers=shop.store)
