@@ -56,7 +56,11 @@ def dev(data_dir: Path, port: int, workers: int, replicas: int) -> None:
         with _alone(data_dir):
             _end_leftover_server(data_dir)
             require_free_port("127.0.0.1", port)
-            stack = Stack(data_dir, replicas=replicas, log=console.print)
+            stack = Stack(
+                data_dir,
+                replicas=replicas,
+                log=lambda text: console.print(text, soft_wrap=True, markup=False),
+            )
             try:
                 _run(stack, data_dir, port, workers, console)
             except _StopError:
