@@ -6,6 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import impact
+from impact.domains.identity.bootstrap import STANDARD_ROLES
 from impact.settings import Settings, variable
 from support.pages import DOCS, regenerated
 
@@ -69,3 +71,22 @@ class TestPage:
     def test_the_index_lists_it(self, page: Path) -> None:
         if page.name != "README.md":
             assert f"]({page.name})" in (ROOT / "docs" / "README.md").read_text()
+
+
+def test_every_reason_for_a_rejected_row_is_explained() -> None:
+    text = (DOCS / "import.md").read_text()
+    folder = Path(impact.__file__).parent / "flows" / "imports"
+    reasons = {
+        reason
+        for path in folder.glob("*.py")
+        for reason in re.findall(r'Rejected\("(\w+)"', path.read_text())
+    }
+    assert reasons
+    assert {reason for reason in reasons if f"`{reason}`" not in text} == set()
+
+
+def test_the_standard_roles_are_listed() -> None:
+    rows = (DOCS / "rbac.md").read_text().splitlines()
+    for name, (_, permissions) in STANDARD_ROLES.items():
+        listed = ", ".join(f"`{permission}`" for permission in permissions)
+        assert f"| `{name}` | {listed} |" in rows
