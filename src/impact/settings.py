@@ -81,6 +81,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """
         return self.pool_max or (os.cpu_count() or 1) * 2 + self.pool_spindles
 
+    @property
+    def keys(self) -> dict[str, str]:
+        """The signing secrets by key id, the one that signs first."""
+        return dict(pair.split(":", 1) for pair in self.signing_keys.split(","))
+
 
 def variable(field: str) -> str:
     """The environment variable of a settings field."""

@@ -4,9 +4,11 @@ import asyncio
 import uuid
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 
+from impact.stack import Endpoints
 from support.shops import Shop
 
 
@@ -156,6 +158,33 @@ class TestIdempotency:
             json={"stocked_quantity": 1},
         )
         assert (await client.post("/store/orders", headers=headers, json=body)).status_code == 200
+
+    async def test_keys_past_their_time_are_cleared_and_free(
+        self, shop: Shop, endpoints: Endpoints, client: httpx.AsyncClient
+    ) -> None:
+        variant = await shop.variant(stock=100)
+        body = {"email": "a@example.com", "lines": [{"variant_id": variant, "quantity": 1}]}
+
+        async def order(key: str) -> str:
+            headers = {**shop.store, "idempotency-key": key}
+            response = await client.post("/store/orders", headers=headers, json=body)
+            assert response.status_code == 200, response.text
+            found: str = response.json()["order"]["id"]
+            return found
+
+        first = [await order(key) for key in ("a", "b", "c")]
+        owner = await asyncpg.connect(endpoints.owner_url)
+        await owner.execute(
+            "UPDATE idempotency_key SET created_at = now() - interval '2 days'"
+            " WHERE tenant_id = $1",
+            shop.tenant,
+        )
+        assert await order("a") not in first
+        keys = await owner.fetch(
+            "SELECT key FROM idempotency_key WHERE tenant_id = $1", shop.tenant
+        )
+        await owner.close()
+        assert [key for (key,) in keys] == ["a"]
 
 
 class TestCompleteCart:
