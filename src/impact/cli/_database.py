@@ -6,15 +6,17 @@ from contextlib import asynccontextmanager
 from impact.engine.db.monitor import Monitor
 from impact.engine.db.nodes import NodeSet
 from impact.engine.db.session import Database
+from impact.engine.runtime import open_versions
 from impact.settings import load
 
 
 @asynccontextmanager
 async def open_database() -> AsyncIterator[Database]:
     """The database that the settings name. Raises ConfigurationError when they name none."""
-    nodes = NodeSet(load())
+    settings = load()
+    nodes = NodeSet(settings)
     try:
-        async with Monitor(nodes):
-            yield Database(nodes)
+        async with Monitor(nodes), open_versions(settings) as versions:
+            yield Database(nodes, versions)
     finally:
         await nodes.close()
