@@ -162,6 +162,9 @@ class NodeSet:
                 return node
         raise UnavailableError("no primary database is reachable; writes are refused until one is")
 
+    def has_primary(self) -> bool:
+        return any(node.primary and node.usable for node in self.nodes)
+
     def replicas(self) -> list[Node]:
         return [node for node in self.nodes if not node.primary and node.usable]
 

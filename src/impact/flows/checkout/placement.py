@@ -15,7 +15,7 @@ from impact.context import ActorKind
 from impact.domains.orders.schemas import AddressInput, OrderItemOut, OrderOut
 from impact.engine.db.base import new_id, utc_now
 from impact.engine.db.session import WriteSession
-from impact.engine.db.statements import Statement
+from impact.engine.db.statements import ALL, Statement
 from impact.engine.schemas import Metadata, bounded_metadata
 from impact.errors import (
     IdempotencyMismatchError,
@@ -48,6 +48,7 @@ _CLAIM = Statement(
         WHERE k.created_at < now() - make_interval(secs => :ttl)
     RETURNING id
     """,
+    writes={"idempotency_key": ALL},
 )
 _ANSWER = Statement(
     "checkout.answer_of_key",
@@ -90,6 +91,7 @@ _TAKE_STOCK = Statement(
          AND vp.currency_code = :currency_code
     LEFT JOIN taken t ON t.variant_id = w.variant_id
     """,
+    writes={"inventory_level": "product_id"},
 )
 _PLACE = Statement(
     "checkout.place",
@@ -126,6 +128,14 @@ _PLACE = Statement(
     UPDATE idempotency_key SET order_id = :order_id, response = :response, updated_at = now()
     WHERE tenant_id = :tenant_id AND id = :key_id
     """,
+    writes={
+        "order": ALL,
+        "order_line": ALL,
+        "reservation": ALL,
+        "order_event": ALL,
+        "cart": ":cart_id",
+        "idempotency_key": ALL,
+    },
 )
 
 
