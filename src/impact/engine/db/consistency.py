@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from impact.errors import InvalidDataError, Problem
 
-_TOKEN = re.compile(r"^[0-9A-F]{1,16}$")
+_TOKEN = re.compile(r"[0-9A-F]{1,16}")
 
 
 def parse_lsn(text: str) -> int:
@@ -22,7 +22,7 @@ def format_token(position: int) -> str:
 
 def parse_token(token: str) -> int:
     """The WAL position in a token. Raises InvalidDataError when it is none of ours."""
-    if not _TOKEN.match(token):
+    if not _TOKEN.fullmatch(token):
         message = "x-consistency-token is not a token this service gave; send it back unchanged"
         raise InvalidDataError(
             message, problems=[Problem(message, parameter="x-consistency-token")]
