@@ -13,6 +13,7 @@ import asyncpg
 from sqlalchemy import Executable, Select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import with_loader_criteria
+from sqlalchemy.orm.exc import StaleDataError
 
 from impact.context import RequestContext
 from impact.engine.db import tenancy
@@ -119,6 +120,8 @@ class WriteSession(ReadSession):
                 entity.tenant_id = self.tenant
         try:
             await self._orm.flush()
+        except StaleDataError as error:
+            raise ConflictError("it was removed meanwhile") from error
         except DRIVER_ERRORS as error:
             failure = translate(error)
             if conflict is not None and isinstance(failure, ConflictError):
