@@ -122,6 +122,13 @@ PRODUCT_FILTERS = {
     "tag": "p.tags && :tag::text[]",
     "external_id": "p.external_id = :external_id",
 }
+STORE_PRODUCT_FILTERS = {
+    **PRODUCT_FILTERS,
+    "category_id": "EXISTS (SELECT FROM product_category_product l JOIN product_category g"
+    " ON g.tenant_id = l.tenant_id AND g.id = l.product_category_id AND g.is_active"
+    " WHERE l.tenant_id = p.tenant_id AND l.product_id = p.id"
+    " AND l.product_category_id = ANY(:category_id))",
+}
 
 products = ReadModel(
     "catalog.product",
@@ -148,7 +155,7 @@ store_products = ReadModel(
         **PRODUCT_PARTS,
     ),
     sorts=PRODUCT_SORTS,
-    filters=PRODUCT_FILTERS,
+    filters=STORE_PRODUCT_FILTERS,
     always="p.status = 'published'",
     noun="Product",
 )
