@@ -40,7 +40,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
                 database=database,
                 tokens=Tokens(settings),
                 passwords=passwords,
-                cursors=CursorCodec(settings.signing_keys.encode()),
+                cursors=CursorCodec(*(pair.encode() for pair in settings.signing_keys.split(","))),
             )
     finally:
         passwords.close()

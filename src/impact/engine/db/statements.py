@@ -9,9 +9,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-_PARAMETER = re.compile(r"'(?:[^']|'')*'|(?<![:\w]):([a-z_][a-z0-9_]*)")
-"""A parameter; a string constant is matched first, so that a colon inside it stays."""
-_NAME = re.compile(r"^[a-z]+(_[a-z]+)*\.[a-z]+(_[a-z]+)*$")
+_PARAMETER = re.compile(
+    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|(?<![:\w]):([a-z_][a-z0-9_]*)""", re.DOTALL
+)
+"""A parameter; constants, quoted names and comments are matched first, so that a colon inside
+them stays."""
+_NAME = re.compile(r"[a-z]+(_[a-z]+)*\.[a-z]+(_[a-z]+)*")
 
 registry: dict[str, list["Statement"]] = {}
 """Every statement of the process by name; variants of one statement share theirs."""
@@ -27,7 +30,7 @@ class Statement:
     __slots__ = ("name", "parameters", "sql")
 
     def __init__(self, name: str, sql: str, *, tenantless: bool = False) -> None:
-        if not _NAME.match(name):
+        if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is not of the form domain.operation")
         order: dict[str, int] = {}
 
@@ -57,7 +60,7 @@ class Statement:
             ]
         except KeyError as error:
             raise TypeError(f"statement {self.name} needs {error}") from None
-        if len(values) > len(self.parameters):
+        if len(values) + ("tenant_id" in self.parameters) > len(self.parameters):
             unknown = sorted(set(values) - set(self.parameters))
             raise TypeError(f"statement {self.name} does not take {', '.join(unknown)}")
         return arguments
