@@ -5,7 +5,6 @@ that forgetting one fails closed.
 """
 
 import base64
-import binascii
 from typing import Any
 from uuid import UUID
 
@@ -83,6 +82,8 @@ async def admin_guard(
     connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
 ) -> None:
     """Lets in staff and secret keys that hold the route's permission, for one tenant."""
+    if _asks_for_methods(connection, handler):
+        return
     context = context_of(connection)
     runtime: Runtime = connection.app.state.runtime
     scheme, _, credentials = connection.headers.get("authorization", "").partition(" ")
@@ -121,6 +122,8 @@ async def store_guard(
     connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
 ) -> None:
     """Finds the shop, and the customer by token."""
+    if _asks_for_methods(connection, handler):
+        return
     await shop_guard(connection, handler)
     context = context_of(connection)
     runtime: Runtime = connection.app.state.runtime
@@ -136,6 +139,16 @@ async def store_guard(
         raise ImpactError(f"route {handler.handler_name} carries no mark")
     if mark == CUSTOMER and context.actor.kind is not ActorKind.CUSTOMER:
         raise UnauthorizedError("log in as a customer first")
+
+
+def _asks_for_methods(
+    connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
+) -> bool:
+    """Whether this is the framework's own answer to OPTIONS: the path's methods, and no more.
+
+    A browser's preflight request carries no token.
+    """
+    return connection.scope.get("method") == "OPTIONS" and PERMISSION_KEY not in handler.opt
 
 
 async def admit_tenant(runtime: Runtime, context: RequestContext) -> None:
@@ -234,6 +247,6 @@ def _bearer(scheme: str, credentials: str) -> str:
     if scheme.lower() == "basic" and credentials:
         try:
             return base64.b64decode(credentials, validate=True).decode().partition(":")[0]
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:
             raise UnauthorizedError("the Authorization header cannot be read") from None
     raise UnauthorizedError("send a token: Authorization: Bearer ...")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from impact.errors import InvalidDataError, Problem
 
-_TOKEN = re.compile(r"^([0-9A-F]{1,16})(?:_([0-9A-F]{1,13}))?$")
+_TOKEN = re.compile(r"([0-9A-F]{1,16})(?:_([0-9A-F]{1,13}))?")
 
 
 def parse_lsn(text: str) -> int:
@@ -26,7 +26,7 @@ def parse_token(token: str) -> tuple[int, int]:
 
     Raises InvalidDataError when it is none of ours.
     """
-    match = _TOKEN.match(token)
+    match = _TOKEN.fullmatch(token)
     if match is None:
         message = "x-consistency-token is not a token this service gave; send it back unchanged"
         raise InvalidDataError(

@@ -78,7 +78,7 @@ class Tokens:
             return Actor(kind, validate_slug(claims["tenant"]), UUID(claims["sub"]))
         except jwt.ExpiredSignatureError:
             raise UnauthorizedError("the token has expired; log in again") from None
-        except (jwt.InvalidTokenError, KeyError, ValueError, InvalidDataError):
+        except (jwt.InvalidTokenError, KeyError, TypeError, ValueError, InvalidDataError):
             raise UnauthorizedError("the token is not valid") from None
 
 
