@@ -1,5 +1,7 @@
 """WAL positions and the tokens that carry them."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,9 +14,9 @@ from impact.errors import InvalidDataError
 positions = st.integers(0, 2**64 - 1)
 
 
-@given(positions)
-def test_tokens_round_trip(position):
-    assert parse_token(format_token(position)) == position
+@given(positions, st.integers(0, 2**52 - 1))
+def test_tokens_round_trip(position, raised_at):
+    assert parse_token(format_token(position, raised_at)) == (position, raised_at)
 
 
 @given(positions, positions)
@@ -29,14 +31,18 @@ def test_positions_compare_as_in_postgresql(one, other):
 @given(st.text(max_size=20))
 def test_nothing_else_is_a_token(text):
     if 0 < len(text) <= 16 and set(text) <= set("0123456789ABCDEF"):
-        assert parse_token(text) == int(text, 16)
+        assert parse_token(text) == (int(text, 16), 0)
+        return
+    if re.fullmatch("[0-9A-F]{1,16}_[0-9A-F]{1,13}", text):
         return
     with pytest.raises(InvalidDataError) as raised:
         parse_token(text)
     assert raised.value.problems[0].parameter == "x-consistency-token"
 
 
-@pytest.mark.parametrize("token", ["", "ff", "F" * 17, "F\n", " F", "0x1", "+1", "1_0", "\u0661"])
+@pytest.mark.parametrize(
+    "token", ["", "ff", "F" * 17, "F\n", " F", "0x1", "+1", "_1", "1_", "1_0_0", "\u0661"]
+)
 def test_no_token(token):
     with pytest.raises(InvalidDataError):
         parse_token(token)
