@@ -107,6 +107,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """
         return self.pool_max or (os.cpu_count() or 1) * 2 + self.pool_spindles
 
+    @property
+    def keys(self) -> dict[str, str]:
+        """The signing secrets by key id, the one that signs first."""
+        return dict(pair.split(":", 1) for pair in self.signing_keys.split(","))
+
 
 def variable(field: str) -> str:
     """The environment variable of a settings field."""
@@ -114,7 +119,7 @@ def variable(field: str) -> str:
 
 
 def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
-    """Read the settings; ``overrides`` win over the environment.
+    """Read the settings; ``overrides`` that are not None win over the environment.
 
     Raises ConfigurationError that lists every problem at once, by variable.
     """
@@ -122,7 +127,9 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
     values: dict[str, Any] = {}
     problems: list[str] = []
     for field in msgspec.structs.fields(Settings):
-        raw: Any = overrides.get(field.name, environ.get(variable(field.name)))
+        raw: Any = overrides.get(field.name)
+        if raw is None:
+            raw = environ.get(variable(field.name))
         if raw is None or raw == "":
             if field.required:
                 problems.append(f"{variable(field.name)} is not set")

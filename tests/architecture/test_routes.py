@@ -25,7 +25,7 @@ def handlers() -> Iterator[tuple[str, HTTPRouteHandler]]:
                 yield route.path, handler
 
 
-ROUTES = [(path, handler) for path, handler in handlers()]
+ROUTES = sorted(handlers(), key=str)
 
 
 @pytest.mark.parametrize(("path", "handler"), ROUTES, ids=str)

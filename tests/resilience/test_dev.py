@@ -20,16 +20,27 @@ from support.dev import Dev, free_port, impact, processes_of
 pytestmark = pytest.mark.xdist_group("dev")
 
 
-@pytest.fixture(scope="module")
-def place() -> Iterator[Path]:
+@pytest.fixture(scope="session")
+def ground() -> Iterator[Path]:
+    """A directory that the servers' own user can enter."""
     directory = Path(tempfile.mkdtemp(prefix="impact-dev-"))
     directory.chmod(0o711)
     yield directory
-    Stack(directory / "data").down()
+    for data in directory.iterdir():
+        if data.is_dir():
+            Stack(data).down()
     shutil.rmtree(directory, ignore_errors=True)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def data(ground: Path) -> Path:
+    """A data directory that was started and stopped once."""
+    with Dev(ground / "data", free_port()):
+        pass
+    return ground / "data"
+
+
+@pytest.fixture
 def port() -> int:
     return free_port()
 
@@ -53,8 +64,8 @@ def wait_until_served(dev: Dev, path: str) -> None:
 
 
 class TestDev:
-    def test_first_start_serves_three_shops(self, place: Path, port: int) -> None:
-        with Dev(place / "data", port) as dev:
+    def test_first_start_serves_three_shops(self, ground: Path, port: int) -> None:
+        with Dev(ground / "first", port) as dev:
             assert "shown this once" in dev.output
             credentials = dict(
                 line.split(maxsplit=1)
@@ -75,26 +86,24 @@ class TestDev:
                     ["/bin/bash", "-c", line], capture_output=True, text=True, check=True
                 )
                 assert {"products", "orders", "rows"} & set(json.loads(shown.stdout)), line
-            assert (place / "data" / "signing-keys.json").stat().st_mode & 0o077 == 0
+            assert (ground / "first" / "signing-keys.json").stat().st_mode & 0o077 == 0
             status = dev.stop(signal.SIGINT)
         assert status == 0
-        assert processes_of(place / "data") == []
+        assert processes_of(ground / "first") == []
 
-    def test_second_start_keeps_the_data_and_shows_no_password(
-        self, place: Path, port: int
-    ) -> None:
-        with Dev(place / "data", port, "--workers", "2") as dev:
+    def test_second_start_keeps_the_data_and_shows_no_password(self, data: Path, port: int) -> None:
+        with Dev(data, port, "--workers", "2") as dev:
             assert product_count(dev) > 40
             assert "password" not in dev.output
             assert dev.stop(signal.SIGTERM) == 0
-        assert processes_of(place / "data") == []
+        assert processes_of(data) == []
 
-    def test_ab_finishes_without_a_failed_request(self, place: Path, port: int) -> None:
+    def test_ab_finishes_without_a_failed_request(self, data: Path, port: int) -> None:
         if shutil.which("ab") is None:
             assert not os.environ.get("IMPACT_CI"), "CI installs apache2-utils"
             pytest.skip("needs ab, from Debian's apache2-utils")
-        with Dev(place / "data", port) as dev:
-            made = impact("token", "--tenant", "paris", "--data-dir", str(place / "data"))
+        with Dev(data, port) as dev:
+            made = impact("token", "--tenant", "paris", "--data-dir", str(data))
             result = subprocess.run(
                 [
                     *("ab", "-q", "-n", "1000", "-c", "50", "-H", "x-tenant-id: paris"),
@@ -108,69 +117,69 @@ class TestDev:
             assert "Failed requests:        0" in result.stdout
             assert "Non-2xx" not in result.stdout
 
-    def test_a_killed_postgresql_is_started_again(self, place: Path, port: int) -> None:
-        with Dev(place / "data", port) as dev:
-            Stack(place / "data").primary.kill()
+    def test_a_killed_postgresql_is_started_again(self, data: Path, port: int) -> None:
+        with Dev(data, port) as dev:
+            Stack(data).primary.kill()
             wait_until_served(dev, "/health/ready")
             wait_until_served(dev, "/store/products")
 
-    def test_a_killed_dev_leaves_nothing_in_the_way(self, place: Path, port: int) -> None:
-        with Dev(place / "data", port) as dev:
+    def test_a_killed_dev_leaves_nothing_in_the_way(self, data: Path, port: int) -> None:
+        with Dev(data, port) as dev:
             dev.process.kill()
             dev.process.wait()
             # Its server and its databases still run.
             assert httpx.get(f"{dev.base}/health/live").status_code == 200
-        with Dev(place / "data", port) as dev:
+        with Dev(data, port) as dev:
             assert product_count(dev) > 40
-        assert processes_of(place / "data") == []
+        assert processes_of(data) == []
 
     def test_a_killed_server_ends_everything_and_the_next_start_works(
-        self, place: Path, port: int
+        self, data: Path, port: int
     ) -> None:
-        with Dev(place / "data", port) as dev:
+        with Dev(data, port) as dev:
             os.killpg(dev.server_pid(), signal.SIGKILL)
             assert dev.process.wait(60) == 1
             assert "the server ended" in dev.output
-        assert processes_of(place / "data") == []
-        with Dev(place / "data", port) as dev:
+        assert processes_of(data) == []
+        with Dev(data, port) as dev:
             assert product_count(dev) > 40
 
-    def test_two_at_once_on_one_directory(self, place: Path, port: int) -> None:
-        with Dev(place / "data", port):
-            second = impact("dev", "--data-dir", str(place / "data"), "--port", str(free_port()))
+    def test_two_at_once_on_one_directory(self, data: Path, port: int) -> None:
+        with Dev(data, port):
+            second = impact("dev", "--data-dir", str(data), "--port", str(free_port()))
         assert second.returncode == 1
         assert "another 'impact dev' runs" in second.stderr
         assert len(second.stderr.strip().splitlines()) == 1
 
 
 class TestRefusals:
-    def test_a_taken_port(self, place: Path) -> None:
+    def test_a_taken_port(self, ground: Path) -> None:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
             port = taken.getsockname()[1]
-            result = impact("dev", "--data-dir", str(place / "other"), "--port", str(port))
+            result = impact("dev", "--data-dir", str(ground / "other"), "--port", str(port))
         assert result.returncode == 1
         assert f"cannot listen on 127.0.0.1:{port}" in result.stderr
         assert len(result.stderr.strip().splitlines()) == 1
 
-    def test_a_data_directory_that_cannot_be(self, place: Path) -> None:
-        (place / "file").touch()
-        result = impact("dev", "--data-dir", str(place / "file" / "below"))
+    def test_a_data_directory_that_cannot_be(self, ground: Path) -> None:
+        (ground / "file").touch()
+        result = impact("dev", "--data-dir", str(ground / "file" / "below"))
         assert result.returncode == 1
         assert "cannot write to the data directory" in result.stderr
         assert len(result.stderr.strip().splitlines()) == 1
 
-    def test_serving_without_a_database(self, place: Path) -> None:
-        result = impact("serve", "--data-dir", str(place / "none"), "--port", str(free_port()))
+    def test_serving_without_a_database(self, ground: Path) -> None:
+        result = impact("serve", "--data-dir", str(ground / "none"), "--port", str(free_port()))
         assert result.returncode == 1
         assert "IMPACT_PRIMARY_URL is not set" in result.stderr
 
-    def test_settings_that_are_wrong_are_all_named(self, place: Path) -> None:
+    def test_settings_that_are_wrong_are_all_named(self, ground: Path) -> None:
         result = impact(
             "serve",
             "--data-dir",
-            str(place),
+            str(ground),
             IMPACT_PRIMARY_URL="mysql://x",
             IMPACT_SIGNING_KEYS="short",
             IMPACT_POOL_MAX="many",

@@ -1,23 +1,20 @@
 """Shops for tests: tenants with staff, keys and goods."""
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import httpx
 
-from impact.context import Actor, ActorKind, RequestContext, system_context
-from impact.domains.identity.models import AdminUser, ApiKey, RbacPolicy, Role, RoleAssignment
+from impact.context import HEADQUARTERS, Actor, ActorKind, RequestContext, system_context
+from impact.domains.identity.bootstrap import bootstrap
+from impact.domains.identity.models import AdminUser, RbacPolicy, Role, RoleAssignment
+from impact.domains.tenants.service import open_tenant
 from impact.engine.db.base import new_id
-from impact.engine.db.statements import Statement
 from impact.engine.runtime import Runtime
-from impact.engine.security.tokens import make_api_key
 
-_ADD_TENANT = Statement(
-    "tests.add_tenant",
-    "INSERT INTO tenant (id, name) SELECT :slug, :slug WHERE :tenant_id = 'hq'"
-    " ON CONFLICT (id) DO NOTHING",
-)
+OWNER_PASSWORD = "correct horse"
 
 
 @dataclass
@@ -28,13 +25,14 @@ class Shop:
     runtime: Runtime
     client: httpx.AsyncClient | None
     tenant: str
-    admin: dict[str, str] = field(default_factory=dict)
-    store: dict[str, str] = field(default_factory=dict)
+    owner_id: UUID
+    admin: dict[str, str]
+    store: dict[str, str]
 
     def context(self) -> RequestContext:
         return system_context(self.tenant, "test")
 
-    async def user(self, *permissions: str, spans_tenants: bool = False) -> dict[str, str]:
+    async def user(self, *permissions: str) -> dict[str, str]:
         """Headers of a new user who holds just these permissions."""
         user_id = new_id()
         async with self.runtime.database.write(self.context()) as session:
@@ -43,12 +41,10 @@ class Shop:
                 name=f"role-{user_id}",
                 policies=[RbacPolicy(permission=permission) for permission in permissions],
             )
-            user = AdminUser(id=user_id, email=f"{user_id}@example.com", password_hash="!")
+            user = AdminUser(id=user_id, email=f"{user_id}@{self.tenant}.test", password_hash="!")
             session.add(role, user)
             await session.flush()
-            session.add(
-                RoleAssignment(user_id=user_id, role_id=role.id, spans_tenants=spans_tenants)
-            )
+            session.add(RoleAssignment(user_id=user_id, role_id=role.id))
         token = self.runtime.tokens.issue(Actor(ActorKind.USER, self.tenant, user_id))
         return {"authorization": f"Bearer {token}"}
 
@@ -93,17 +89,22 @@ class Shop:
 async def open_shop(
     runtime: Runtime, client: httpx.AsyncClient | None, tenant: str | None = None
 ) -> Shop:
-    """A new tenant with an owner and a publishable key."""
-    shop = Shop(runtime, client, tenant or f"shop-{secrets.token_hex(5)}")
-    async with runtime.database.write(system_context("hq", "test")) as session:
-        await session.execute(_ADD_TENANT, slug=shop.tenant)
-    shop.admin = await shop.user("*:*", spans_tenants=shop.tenant == "hq")
-    key = make_api_key("publishable", shop.tenant)
-    async with runtime.database.write(shop.context()) as session:
-        session.add(
-            ApiKey(
-                kind="publishable", title="Web", token_hash=key.token_hash, redacted=key.redacted
-            )
+    """A new tenant with the standard roles, an owner and a publishable key."""
+    tenant = tenant or f"shop-{secrets.token_hex(5)}"
+    async with runtime.database.write(system_context(HEADQUARTERS, "test")) as session:
+        await open_tenant(session, tenant, tenant.title(), "eur")
+    async with runtime.database.write(system_context(tenant, "test")) as session:
+        made = await bootstrap(
+            session,
+            email=f"owner@{tenant}.test",
+            password_hash=await runtime.passwords.hash(OWNER_PASSWORD),
         )
-    shop.store = {"x-publishable-api-key": key.token}
-    return shop
+    token = runtime.tokens.issue(Actor(ActorKind.USER, tenant, made.owner_id))
+    return Shop(
+        runtime,
+        client,
+        tenant,
+        made.owner_id,
+        {"authorization": f"Bearer {token}"},
+        {"x-publishable-api-key": made.publishable_token},
+    )

@@ -2,21 +2,18 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
-from impact.engine.db.monitor import Monitor
-from impact.engine.db.nodes import NodeSet
+from impact.cli._settings import load_settings
 from impact.engine.db.session import Database
-from impact.engine.runtime import open_versions
-from impact.settings import load
+from impact.engine.runtime import open_runtime
 
 
 @asynccontextmanager
-async def open_database() -> AsyncIterator[Database]:
-    """The database that the settings name. Raises ConfigurationError when they name none."""
-    settings = load()
-    nodes = NodeSet(settings)
-    try:
-        async with Monitor(nodes), open_versions(settings) as versions:
-            yield Database(nodes, versions)
-    finally:
-        await nodes.close()
+async def open_database(data_dir: Path) -> AsyncIterator[Database]:
+    """The database that the settings name, or that of the stack in ``data_dir``.
+
+    Raises ConfigurationError where neither names one, StackError for a damaged stack.
+    """
+    async with open_runtime(load_settings(data_dir)) as runtime:
+        yield runtime.database

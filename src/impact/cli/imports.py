@@ -11,9 +11,10 @@ import msgspec
 
 from impact.cli._database import open_database
 from impact.cli._progress import progress_bar
+from impact.cli._settings import data_dir_option, one_line
 from impact.engine.db.session import Database
 from impact.engine.db.tenancy import validate_slug
-from impact.errors import ImpactError, InvalidDataError
+from impact.errors import InvalidDataError
 from impact.flows.imports.online_retail import RetailOptions, import_online_retail
 from impact.flows.imports.shopify import ShopifyOptions, import_shopify
 from impact.flows.imports.summary import CatalogSummary, Progress, RetailSummary
@@ -27,7 +28,10 @@ INTERRUPTED = 130
 
 @click.group(name="import")
 def imports() -> None:
-    """Import data from files. Nothing is imported unless all of it can be."""
+    """Import data from files, each in one transaction: all that can be kept, or nothing.
+
+    Rows that cannot be kept are listed with their reason in a rejects file.
+    """
 
 
 def _slug(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
@@ -40,15 +44,16 @@ def _slug(_context: click.Context, _option: click.Parameter, value: str | None) 
 def _common(command: Callable[..., None]) -> Callable[..., None]:
     """The file, and the options that all imports take."""
     for decorate in (
+        data_dir_option,
         click.option("--quiet", is_flag=True, help="No progress bar and no table."),
-        click.option("--json", "as_json", is_flag=True, help="The summary as JSON."),
+        click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON."),
         click.option(
             "--max-rejects",
             type=click.FloatRange(0, 100),
             default=10.0,
             show_default=True,
             metavar="PERCENT",
-            help="Malformed rows above which the whole file is refused.",
+            help="Share of malformed rows above which the whole file is refused.",
         ),
         click.option(
             "--rejects",
@@ -56,7 +61,9 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
             help="Where rejected rows are listed  [default: ./<file>.rejects.csv]",
         ),
         click.option(
-            "--create-tenant", is_flag=True, help="Create the tenant if it does not exist."
+            "--create-tenant",
+            is_flag=True,
+            help="Create the tenant if it does not exist, without users.",
         ),
         click.argument("file", type=click.Path(path_type=Path)),
     ):
@@ -70,6 +77,7 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--tenant-per-country", is_flag=True, help="One shop per country, made as needed.")
 def online_retail(
     *,
+    data_dir: Path,
     file: Path,
     tenant: str | None,
     tenant_per_country: bool,
@@ -90,6 +98,7 @@ def online_retail(
     rejects = _rejects_path(file, rejects)
     summary = _run(
         lambda database, progress: import_online_retail(database, file, options, rejects, progress),
+        data_dir,
         quiet=quiet or as_json,
     )
     _show(summary, _retail_table, as_json=as_json, quiet=quiet)
@@ -103,6 +112,7 @@ def online_retail(
 )
 def shopify(
     *,
+    data_dir: Path,
     file: Path,
     tenant: str,
     currency: str | None,
@@ -129,6 +139,7 @@ def shopify(
     rejects = _rejects_path(file, rejects)
     summary = _run(
         lambda database, progress: import_shopify(database, file, options, rejects, progress),
+        data_dir,
         quiet=quiet or as_json,
     )
     _show(summary, _catalog_table, as_json=as_json, quiet=quiet)
@@ -141,16 +152,15 @@ def _rejects_path(file: Path, rejects: Path | None) -> Path:
     return path
 
 
-def _run(work: Import[S], *, quiet: bool) -> S:
+def _run(work: Import[S], data_dir: Path, *, quiet: bool) -> S:
     async def main() -> S:
-        async with open_database() as database:
+        async with open_database(data_dir) as database:
             with progress_bar(quiet=quiet) as progress:
                 return await work(database, progress)
 
     try:
-        return asyncio.run(main())
-    except ImpactError as error:
-        raise click.ClickException(error.message) from error
+        with one_line():
+            return asyncio.run(main())
     except KeyboardInterrupt:
         click.echo("Interrupted: nothing was imported.", err=True)
         sys.exit(INTERRUPTED)

@@ -1,5 +1,7 @@
 """Health: alive, and ready to serve."""
 
+import os
+
 from litestar import Controller, Response, get
 
 from impact.engine.http.dependencies import Engine
@@ -17,6 +19,8 @@ class NodeHealth(Output):
 
 class Readiness(Output):
     status: str
+    worker: int
+    """Process id of the worker that answers."""
     nodes: list[NodeHealth]
 
 
@@ -35,7 +39,8 @@ class Health(Controller):
 
     @get("/ready", opt=public())
     async def ready(self, runtime: Engine) -> Response[Readiness]:
-        """Whether this process can serve. A lost replica slows it and leaves it ready."""
+        """Whether this process can serve. A lost replica slows it and leaves it ready;
+        without a primary it is ``read-only`` and refuses writes one by one."""
         nodes = [
             NodeHealth(
                 name=node.name,
@@ -45,8 +50,13 @@ class Health(Controller):
             )
             for node in runtime.database.nodes.nodes
         ]
+        status = "ready"
         try:
             runtime.database.nodes.primary()
         except UnavailableError:
-            return Response(Readiness(status="no primary", nodes=nodes), status_code=503)
-        return Response(Readiness(status="ready", nodes=nodes))
+            # Reads go on without a primary, so this process still has work to do.
+            status = "read-only" if any(node.usable for node in nodes) else "no database"
+        return Response(
+            Readiness(status=status, worker=os.getpid(), nodes=nodes),
+            status_code=503 if status == "no database" else 200,
+        )

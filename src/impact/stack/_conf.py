@@ -10,7 +10,9 @@ class Setting(NamedTuple):
     reason: str
 
 
-HEADER = "# Written anew at every start. Your own settings go into postgres.conf of the data dir.\n"
+HEADER = (
+    "# Written anew at every start. Your own settings go into ../../postgres.conf, read last.\n"
+)
 
 POSTGRES = (
     Setting("listen_addresses", "127.0.0.1", "nobody else's business"),

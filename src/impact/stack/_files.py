@@ -59,9 +59,9 @@ def discard(directory: Path) -> None:
         shutil.rmtree(trash, ignore_errors=True)
 
 
-def sweep(data_dir: Path) -> bool:
+def sweep(directory: Path) -> bool:
     """Remove what an interrupted start left behind; whether there was any."""
-    remains = [p for prefix in (_BUILDING, _DISCARDED) for p in data_dir.glob(f"{prefix}*")]
+    remains = [p for prefix in (_BUILDING, _DISCARDED) for p in directory.glob(f"{prefix}*")]
     for path in remains:
         # An orphaned initdb may still write into it: what remains goes the next time.
         shutil.rmtree(path, ignore_errors=True)
@@ -69,9 +69,10 @@ def sweep(data_dir: Path) -> bool:
 
 
 @contextmanager
-def locked(data_dir: Path, log: Callable[[str], None]) -> Iterator[None]:
+def locked(directory: Path, log: Callable[[str], None]) -> Iterator[None]:
     """One start or stop of a stack at a time; the kernel frees the lock of a killed process."""
-    with (data_dir / "stack.lock").open("a") as file:
+    path = directory / "stack.lock"
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
 
         def acquire() -> bool:
             try:
@@ -81,7 +82,7 @@ def locked(data_dir: Path, log: Callable[[str], None]) -> Iterator[None]:
             return True
 
         if not acquire():
-            log("waiting for another start or stop of this stack")
+            log("waiting for another start or stop to end")
             if not wait_for(acquire, _LOCK_SECONDS):
-                raise StackError(f"Another start or stop of the stack in {data_dir} does not end")
+                raise StackError(f"Another start or stop in {directory} does not end")
         yield

@@ -33,8 +33,14 @@ class PostgresServer:
         self.site = site
         self.name = name
         self.primary_name = primary_name
-        self.directory: Path = site.data_dir / name
-        self.log_file: Path = site.logs / f"{name}.log"
+
+    @property
+    def directory(self) -> Path:
+        return self.site.home / self.name
+
+    @property
+    def log_file(self) -> Path:
+        return self.site.logs / f"{self.name}.log"
 
     @property
     def kind(self) -> str:

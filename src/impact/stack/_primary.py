@@ -46,7 +46,7 @@ def initialise(server: PostgresServer) -> None:
                     *("--data-checksums", *locale, *([] if site.durable else ["--no-sync"])),
                 ],
                 account=site.account,
-                cwd=site.data_dir,
+                cwd=site.home,
             )
         finally:
             password_file.unlink(missing_ok=True)
@@ -76,8 +76,9 @@ def provision_roles(server: PostgresServer) -> None:
 
 
 def provision_database(server: PostgresServer, name: str, *, template: str | None = None) -> None:
-    """Make a database of the owner's with its extensions; an existing one is kept.
+    """Make a database of the owner's; an existing one is kept.
 
+    Its only extension is the one that needs a superuser: the owner's migrations make the others.
     Raises StackError when it exists and a template is asked for: that would not be a copy.
     """
     for given in filter(None, (name, template)):
@@ -97,7 +98,6 @@ def provision_database(server: PostgresServer, name: str, *, template: str | Non
         GRANT CONNECT, TEMP ON DATABASE "{name}" TO {APP};
         REVOKE CREATE ON SCHEMA public FROM PUBLIC;
         CREATE EXTENSION IF NOT EXISTS pg_stat_statements;
-        CREATE EXTENSION IF NOT EXISTS pg_trgm;
         """,
         database=name,
     )

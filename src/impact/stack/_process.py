@@ -13,7 +13,8 @@ from impact.stack._user import Account
 # `&` gives the server a parent that ends at once, so it outlives us and leaves no zombie to us.
 _DETACH = '"$@" </dev/null >>"$0" 2>&1 & echo $!'
 _POLL_SECONDS = 0.02
-_SETTLE_SECONDS = 2  # kernel threads have no command line at all
+_SETTLE_SECONDS = 15  # of a loaded machine
+_KERNEL_THREAD = 0x0020_0000  # PF_KTHREAD
 
 
 def run(
@@ -77,7 +78,8 @@ def arguments(pid: int) -> list[str]:
         try:
             words = [w for w in _read(pid, "cmdline").split("\0") if w]
             # Empty for a moment in the midst of exec, and of exit, which still holds its ports.
-            return bool(words) or _read(pid, "stat").rpartition(")")[2].split()[0] in "ZX"
+            state, *numbers = _read(pid, "stat").rpartition(")")[2].split()
+            return bool(words) or state in "ZX" or bool(int(numbers[5]) & _KERNEL_THREAD)
         except OSError:
             words = []
             return True

@@ -23,8 +23,14 @@ class RedisServer:
 
     def __init__(self, site: Site) -> None:
         self.site = site
-        self.directory: Path = site.data_dir / self.name
-        self.log_file: Path = site.logs / f"{self.name}.log"
+
+    @property
+    def directory(self) -> Path:
+        return self.site.home / self.name
+
+    @property
+    def log_file(self) -> Path:
+        return self.site.logs / f"{self.name}.log"
 
     @property
     def port(self) -> int:

@@ -107,7 +107,7 @@ def _make(primary: PostgresServer, replica: PostgresServer) -> None:
                 *([] if site.durable else ["--no-sync"]),
             ],
             account=site.account,
-            cwd=site.data_dir,
+            cwd=site.home,
             env={"PGPASSWORD": site.record.passwords[REPLICATOR]},
         )
         if result.returncode:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import msgspec
 
+from impact.stack import _elsewhere as elsewhere
 from impact.stack._binaries import Postgres, Redis, find_postgres, find_redis
 from impact.stack._errors import StackError
 from impact.stack._files import write_private
-from impact.stack._user import Account, give, require_reachable, server_account
+from impact.stack._user import Account, give, server_account
 
 SUPERUSER = "postgres"
 OWNER = "impact_owner"
@@ -39,21 +40,35 @@ class Site:
     def account(self) -> Account | None:
         return server_account()
 
+    @property
+    def home(self) -> Path:
+        """Below which the servers' files are: the data directory, or where that leads."""
+        return elsewhere.home(self.data_dir)
+
     @cached_property
     def redis(self) -> Redis | None:
-        return find_redis()
+        """Raises StackError when the servers' user cannot run it."""
+        found = find_redis(self._can_run)
+        if found is None or self.account is None:
+            return found
+        name = f"redis-{found.version}"
+        server = elsewhere.runnable(found.server, name, found.wheel, self.account, self.log)
+        return found._replace(server=server)
 
     @cached_property
     def postgres(self) -> Postgres:
         """Programs of the version that made the data. Raises StackError when there are none."""
-        found = find_postgres(self.data_major)
-        require_reachable(found.bindir, self.account)
-        return found
+        found = find_postgres(self.data_major, self._can_run)
+        if self.account is None:
+            return found
+        program, name = found.bindir / "postgres", f"postgres-{found.version}"
+        program = elsewhere.runnable(program, name, found.wheel, self.account, self.log)
+        return found._replace(bindir=program.parent)
 
     @property
     def data_major(self) -> int | None:
         """The major version of PostgreSQL that made the data; None when there is no data yet."""
-        primary = self.data_dir / "primary"
+        primary = self.home / "primary"
         if not primary.exists():
             return None
         try:
@@ -65,7 +80,7 @@ class Site:
 
     @property
     def logs(self) -> Path:
-        return self.data_dir / "logs"
+        return self.home / "logs"
 
     @property
     def record(self) -> Record:
@@ -95,7 +110,7 @@ class Site:
         Raises StackError when there is data whose passwords are lost.
         """
         self._record = self.read_record()
-        if self._record is None and (self.data_dir / "primary").exists():
+        if self._record is None and (self.home / "primary").exists():
             raise StackError(
                 f"{self.data_dir} holds data but no stack.json with its passwords;"
                 f" restore that file, or choose another --data-dir"
@@ -114,12 +129,16 @@ class Site:
             write_private(path, encoded)
 
     def prepare(self) -> None:
-        """Make the data directory and its logs. Raises StackError when the servers cannot use it.
+        """Make the data directory, as root for the servers to pass through, not to list.
 
-        As root the directory is opened for passing through (o+x), not for listing.
+        Raises StackError when it cannot be made or written to.
         """
         try:
-            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.data_dir.mkdir(mode=0o700 if self.account is None else 0o711, parents=True)
+            if self.account is not None:
+                self.data_dir.chmod(0o711)
+        except FileExistsError:
+            pass
         except OSError as error:
             raise StackError(
                 f"Cannot make {self.data_dir}: {error.strerror}; choose another --data-dir"
@@ -128,16 +147,22 @@ class Site:
             raise StackError(
                 f"{self.data_dir} is not writable; choose another --data-dir, or change its owner"
             )
+
+    def settle(self) -> None:
+        """Decide where the servers' files are. Raises StackError when that place is no use."""
         self._require_same_owner()
         if self.account is not None:
-            self.data_dir.chmod(self.data_dir.stat().st_mode | 0o011)
-        require_reachable(self.data_dir, self.account)
+            elsewhere.settle(self.data_dir, self.account, self.log)
+            elsewhere.end_orphans(self.log)
         self.logs.mkdir(mode=0o700, exist_ok=True)
         give(self.logs, self.account)
 
+    def _can_run(self, program: Path) -> bool:
+        return elsewhere.can_run(program, self.account)
+
     def _require_same_owner(self) -> None:
         """Data made as an ordinary user cannot be served by the system user, nor back again."""
-        primary = self.data_dir / "primary"
+        primary = self.home / "primary"
         mine = self.account.uid if self.account else os.geteuid()
         if primary.exists() and primary.stat().st_uid != mine:
             raise StackError(

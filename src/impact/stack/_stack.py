@@ -86,8 +86,9 @@ class Stack:
         with self._errors():
             site.prepare()
             with locked(self.data_dir, self._log):
+                site.settle()
                 record = site.load_record()
-                if sweep(self.data_dir):
+                if sweep(site.home):
                     self._log("removed what an interrupted start left behind")
                 # Anew at each start, for the version of data that came or went in the meantime.
                 site.__dict__.pop("postgres", None)
@@ -136,7 +137,7 @@ class Stack:
             return [self._describe(s) for s in servers if s.name in record.ports]
 
     def create_database(self, name: str, *, template: str | None = None) -> Endpoints:
-        """A database with the stack's roles and extensions; an existing one is kept.
+        """A database with the stack's roles; an existing one is kept.
 
         With a template it must not exist, and nobody may be connected to the template.
         """

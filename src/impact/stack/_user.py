@@ -64,25 +64,3 @@ def give(path: Path, account: Account | None) -> None:
     """Make `path` itself the servers' own."""
     if account is not None:
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
-
-
-def require_reachable(path: Path, account: Account | None) -> None:
-    """Refuse a directory the servers' user cannot enter, naming the first closed one above it."""
-    if account is None:
-        return
-    for directory in (*reversed(path.parents), path):
-        # Asking the kernel as that user counts ACLs and mounts too.
-        probe = subprocess.run(  # noqa: S603 (constant program)
-            ["/bin/sh", "-c", 'test -x "$0"', str(directory)],
-            cwd="/",
-            user=account.uid,
-            group=account.gid,
-            extra_groups=[],
-            check=False,
-        )
-        if probe.returncode:
-            raise StackError(
-                f"User '{account.name}', who runs the servers because root may not, cannot enter"
-                f" {directory} on the way to {path}; allow it with 'chmod o+x {directory}',"
-                f" or choose another place"
-            )

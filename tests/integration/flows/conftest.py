@@ -1,13 +1,10 @@
 """A migrated database for the imports, and small files to import."""
 
-import asyncio
 import csv
 import gzip
 import io
-import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +20,8 @@ from impact.flows.imports.online_retail import RetailOptions, import_online_reta
 from impact.flows.imports.summary import RetailSummary
 from impact.ops import migrations
 from impact.settings import Settings
+from impact.stack import Stack
 
-ADMIN_URL = os.environ.get("IMPACT_TEST_ADMIN_URL", "postgresql://postgres@127.0.0.1:5544/postgres")
 HEADER = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country"
 
 
@@ -34,32 +31,14 @@ class ImportUrls:
     app: str
 
 
-def _as(role: str, name: str) -> str:
-    """The admin's address with another role and database."""
-    host = ADMIN_URL.rsplit("@", 1)[1].split("/", 1)[0]
-    return f"postgresql://{role}@{host}/{name}"
-
-
 @pytest.fixture(scope="session")
-def import_urls() -> Iterator[ImportUrls]:
-    """A database of this session's own, dropped at its end."""
-    name = f"import_{uuid.uuid4().hex[:12]}"
-
-    async def administer(statement: str) -> None:
-        connection = await asyncpg.connect(ADMIN_URL)
-        await connection.execute(statement)
-        await connection.close()
-
-    with ThreadPoolExecutor(1) as thread:
-        # In a thread, as the tests' own event loop may be set up already.
-        thread.submit(
-            asyncio.run, administer(f'CREATE DATABASE "{name}" OWNER impact_owner')
-        ).result()
-        try:
-            thread.submit(migrations.upgrade, _as("impact_owner", name)).result()
-            yield ImportUrls(admin=_as("postgres", name), app=_as("impact_app", name))
-        finally:
-            thread.submit(asyncio.run, administer(f'DROP DATABASE "{name}" WITH (FORCE)')).result()
+def import_urls(stack: Stack, worker_id: str) -> Iterator[ImportUrls]:
+    """A database of its own: whole files are imported here, and every row is counted."""
+    name = f"imports_{worker_id}"
+    made = stack.create_database(name)
+    migrations.upgrade(made.owner_url)
+    yield ImportUrls(admin=made.admin_url, app=made.primary_url)
+    stack.drop_database(name)
 
 
 @pytest.fixture(scope="session")

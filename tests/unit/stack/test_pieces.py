@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from impact.stack import Stack, StackError, _conf
+from impact.stack import Stack, StackError, _conf, _process
 from impact.stack._binaries import find_postgres
 from impact.stack._files import whole, write_private
 from impact.stack._process import arguments, error_in, is_server
@@ -77,6 +77,50 @@ def test_old_server_on_path_is_passed_over(tmp_path, monkeypatch):
     found = find_postgres()
     assert found.bindir != tmp_path
     assert found.major >= 16
+
+
+@pytest.fixture
+def without_trigrams(tmp_path):
+    """A recent PostgreSQL without one of its contrib modules."""
+    answers = {"postgres": "postgres (PostgreSQL) 99.1", "pg_config": f"{tmp_path}\n{tmp_path}"}
+    for tool in ("postgres", "initdb", "pg_basebackup", "psql", "pg_config"):
+        (tmp_path / tool).write_text(f"#!/bin/sh\necho '{answers.get(tool)}'\n")
+        (tmp_path / tool).chmod(0o755)
+    (tmp_path / "extension").mkdir()
+    for module in ("pg_stat_statements", "auto_explain", "btree_gin"):
+        (tmp_path / f"{module}.so").touch()
+        (tmp_path / "extension" / f"{module}.control").touch()
+    return tmp_path
+
+
+def test_server_without_contrib_on_path_is_passed_over(without_trigrams, monkeypatch):
+    monkeypatch.delenv("IMPACT_PG_BINDIR", raising=False)
+    monkeypatch.setenv("PATH", f"{without_trigrams}:{os.environ['PATH']}")
+    assert find_postgres().bindir != without_trigrams
+    (without_trigrams / "pg_trgm.so").touch()
+    (without_trigrams / "extension" / "pg_trgm.control").touch()
+    assert find_postgres().bindir == without_trigrams
+    (without_trigrams / "pg_config").unlink()
+    assert find_postgres().bindir != without_trigrams
+
+
+def test_chosen_server_without_contrib_is_told(without_trigrams, monkeypatch):
+    monkeypatch.setenv("IMPACT_PG_BINDIR", str(without_trigrams))
+    with pytest.raises(StackError, match=r"lacks pg_trgm: install the contrib modules"):
+        find_postgres()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_process_in_the_midst_of_exec_is_waited_for(monkeypatch):
+    empty = iter(["", "", ""])
+    read = _process._read
+
+    def read_in_exec(pid: int, name: str) -> str:
+        return next(empty, read(pid, name)) if name == "cmdline" else read(pid, name)
+
+    monkeypatch.setattr(_process, "_read", read_in_exec)
+    assert arguments(os.getpid()) != []
+    assert next(empty, None) is None
 
 
 def test_first_error_is_told():

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from impact.context import Actor, ActorKind, RequestContext
 from impact.domains.identity.access import admit_tenant, shop_guard
+from impact.domains.identity.lookup import look_up
 from impact.engine.db.statements import Statement
 from impact.engine.http.dependencies import Context, Engine
 from impact.engine.runtime import Runtime
@@ -65,8 +66,7 @@ async def _log_in(
     statement: Statement,
     credentials: Credentials,
 ) -> TokenResponse:
-    async with runtime.database.read(context) as session:
-        row = await session.fetch_one(statement, email=credentials.email)
+    row = await look_up(runtime, context, statement, email=credentials.email)
     # The connection is back in its pool while the password's cost is paid.
     stored = None if row is None else row["password_hash"]
     if not await runtime.passwords.verify(stored, credentials.password) or row is None:

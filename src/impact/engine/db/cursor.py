@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -14,19 +15,22 @@ _SIGNATURE_BYTES = 12
 
 
 class CursorCodec:
-    """Writes and reads cursors with one key.
+    """Writes cursors with the first of its keys and reads those written with any.
 
     A cursor holds the sort values of a page's last row. Signed with HMAC-SHA-256 (truncated to
     96 bits, the shortest RFC 2104 section 5 allows being 80) over tenant, sort and values, it
     can be neither forged nor carried to another shop or another order.
     """
 
-    def __init__(self, key: bytes) -> None:
-        self._key = hashlib.blake2b(b"cursor", key=key[:64], digest_size=32).digest()
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        # Derived, so that a cursor's signature says nothing about a token's.
+        self._keys = [
+            hashlib.blake2b(b"cursor", key=key[:64], digest_size=32).digest() for key in keys
+        ]
 
     def encode(self, tenant: str, sort: str, values: list[Any]) -> str:
         payload = msgspec.msgpack.encode(values)
-        signature = self._sign(tenant, sort, payload)
+        signature = _sign(self._keys[0], tenant, sort, payload)
         return base64.urlsafe_b64encode(signature + payload).rstrip(b"=").decode()
 
     def decode(self, tenant: str, sort: str, cursor: str) -> list[Any]:
@@ -35,14 +39,16 @@ class CursorCodec:
         try:
             raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
             signature, payload = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
-            if hmac.compare_digest(signature, self._sign(tenant, sort, payload)):
-                values: list[Any] = msgspec.msgpack.decode(payload)
-                return values
+            for key in self._keys:
+                if hmac.compare_digest(signature, _sign(key, tenant, sort, payload)):
+                    values: list[Any] = msgspec.msgpack.decode(payload)
+                    return values
         except (binascii.Error, ValueError, msgspec.DecodeError):
             pass
         message = "cursor is not one that this list gave, or it was given for another order"
         raise InvalidDataError(message, problems=[Problem(message, parameter="cursor")])
 
-    def _sign(self, tenant: str, sort: str, payload: bytes) -> bytes:
-        message = b"\0".join((tenant.encode(), sort.encode(), payload))
-        return hmac.digest(self._key, message, "sha256")[:_SIGNATURE_BYTES]
+
+def _sign(key: bytes, tenant: str, sort: str, payload: bytes) -> bytes:
+    message = b"\0".join((tenant.encode(), sort.encode(), payload))
+    return hmac.digest(key, message, "sha256")[:_SIGNATURE_BYTES]

@@ -14,7 +14,7 @@ CURRENT_TENANT = f"current_setting('{TENANT_SETTING}', true)"
 
 def validate_slug(tenant: str) -> str:
     """The tenant's slug, or InvalidDataError: lower-case letters, digits and hyphens."""
-    if not _SLUG.match(tenant):
+    if not _SLUG.fullmatch(tenant):
         raise InvalidDataError("a tenant is named by lower-case letters, digits and hyphens")
     return tenant
 

@@ -28,10 +28,18 @@ MOST_TOTAL = 10**15
 """The largest total of an order in minor units: far below what a bigint or a double holds."""
 
 # The first to insert a key goes on; whoever comes meanwhile waits for its transaction, then
-# finds the answer. A key past its time is taken over as if new.
+# finds the answer. A key past its time is taken over as if new. Each claim clears away a few keys
+# whose time is over, so that the table stays as large as one key's lifetime.
 _CLAIM = Statement(
     "checkout.claim_key",
     """
+    WITH cleared AS (
+        DELETE FROM idempotency_key d WHERE d.tenant_id = :tenant_id AND d.id = ANY(ARRAY(
+            SELECT o.id FROM idempotency_key o
+            WHERE o.tenant_id = :tenant_id AND o.key <> :key
+              AND o.created_at < now() - make_interval(secs => :ttl)
+            ORDER BY o.created_at LIMIT 5 FOR UPDATE SKIP LOCKED))
+    )
     INSERT INTO idempotency_key AS k (tenant_id, id, scope, key, request_hash)
     VALUES (:tenant_id, :id, :scope, :key, :request_hash)
     ON CONFLICT (tenant_id, scope, key) DO UPDATE

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from impact.context import HEADQUARTERS, system_context
+from impact.domains.tenants.service import require_open_slug
 from impact.engine.cache.invalidation import declare
 from impact.engine.db.session import Database, WriteSession
 from impact.engine.db.statements import ALL, Statement
@@ -93,13 +94,15 @@ async def open_tenant(
 ) -> OpenTenant:
     """Go on as ``tenant``, which is created with ``name`` and ``currency`` if it is missing.
 
-    Raises NotFoundError when it is missing and ``create`` is false.
+    Raises NotFoundError when it is missing and ``create`` is false, InvalidDataError for a name
+    that is reserved.
     """
     found = await enter_tenant(session, tenant)
     if found is not None:
         return OpenTenant(created=False, currency=found)
     if not create:
         raise NotFoundError(f"tenant '{tenant}' does not exist; --create-tenant creates it")
+    require_open_slug(tenant)
     await session.execute(_CREATE_TENANT, name=name, currency_code=currency)
     return OpenTenant(created=True, currency=currency)
 
