@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -16,7 +17,7 @@ from impact.errors import ConfigurationError
 
 PREFIX = "IMPACT_"
 
-Seconds = Annotated[float, Meta(gt=0)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     redis_timeout: Seconds = 0.02
 
     # Secrets.
-    signing_keys: Annotated[str, Meta(pattern=r"^[\w-]+:\S{32,}(,[\w-]+:\S{32,})*$")]
+    signing_keys: Annotated[str, Meta(pattern=r"^[\w-]+:[^\s,]{32,}(,[\w-]+:[^\s,]{32,})*$(?!\n)")]
     """``kid:secret`` pairs; the first signs, all verify, so that a key can be rotated."""
 
     # The HTTP server.
@@ -96,7 +97,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_ttl: Annotated[int, Meta(ge=60)] = 86_400
     count_limit: Annotated[int, Meta(ge=1)] = 100_000
     """Lists count their rows exactly up to here, then answer this number: work stays bounded."""
-    log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
+    log_level: Annotated[str, Meta(pattern=r"^(debug|info|warning|error)$(?!\n)")] = "info"
 
     @property
     def pool_size(self) -> int:
@@ -142,9 +143,25 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
             problems.append(f"{variable(field.name)}: {error}")
     if not problems and values.get("pool_min", 5) > (values.get("pool_max", 20) or 1 << 30):
         problems.append("IMPACT_POOL_MIN is larger than IMPACT_POOL_MAX")
+    keys = values.get("signing_keys", "").split(",")
+    if len({key.partition(":")[0] for key in keys}) < len(keys):
+        problems.append("IMPACT_SIGNING_KEYS names two keys alike")
+    for name in ("primary_url", "replica_urls", "owner_url"):
+        urls = values.get(name) or ()
+        if not all(map(_is_postgres, (urls,) if isinstance(urls, str) else urls)):
+            # Not the URL itself: it holds a password.
+            problems.append(f"{variable(name)}: not postgresql://role:password@host:port/database")
     if problems:
         raise ConfigurationError("; ".join(problems))
     return Settings(**values)
+
+
+def _is_postgres(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"postgres", "postgresql"} and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _decode(kind: type, value: Any) -> Any:

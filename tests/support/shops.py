@@ -35,7 +35,8 @@ class Shop:
     async def user(self, *permissions: str) -> dict[str, str]:
         """Headers of a new user who holds just these permissions."""
         user_id = new_id()
-        async with self.runtime.database.write(self.context()) as session:
+        context = self.context()
+        async with self.runtime.database.write(context) as session:
             role = Role(
                 id=new_id(),
                 name=f"role-{user_id}",
@@ -45,7 +46,8 @@ class Shop:
             session.add(role, user)
             await session.flush()
             session.add(RoleAssignment(user_id=user_id, role_id=role.id))
-        token = self.runtime.tokens.issue(Actor(ActorKind.USER, self.tenant, user_id))
+        actor = Actor(ActorKind.USER, self.tenant, user_id)
+        token = self.runtime.tokens.issue(actor, made_in=context)
         return {"authorization": f"Bearer {token}"}
 
     async def product(self, *, stock: int = 10, amount: int = 1000, **fields: Any) -> Any:
@@ -93,13 +95,15 @@ async def open_shop(
     tenant = tenant or f"shop-{secrets.token_hex(5)}"
     async with runtime.database.write(system_context(HEADQUARTERS, "test")) as session:
         await open_tenant(session, tenant, tenant.title(), "eur")
-    async with runtime.database.write(system_context(tenant, "test")) as session:
+    context = system_context(tenant, "test")
+    async with runtime.database.write(context) as session:
         made = await bootstrap(
             session,
             email=f"owner@{tenant}.test",
             password_hash=await runtime.passwords.hash(OWNER_PASSWORD),
         )
-    token = runtime.tokens.issue(Actor(ActorKind.USER, tenant, made.owner_id))
+    actor = Actor(ActorKind.USER, tenant, made.owner_id)
+    token = runtime.tokens.issue(actor, made_in=context)
     return Shop(
         runtime,
         client,

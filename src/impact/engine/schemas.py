@@ -34,14 +34,20 @@ class Deleted(Output):
     deleted: bool
 
 
-ShortText = Annotated[str, Meta(min_length=1, max_length=255)]
-LongText = Annotated[str, Meta(max_length=20_000)]
-Handle = Annotated[str, Meta(pattern=r"^[a-z0-9]+(?:[-_][a-z0-9]+)*$", max_length=255)]
-Url = Annotated[str, Meta(max_length=2048, pattern=r"^(https?://|/)\S+$")]
-Email = Annotated[str, Meta(max_length=254, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
+END = r"$(?!\n)"
+"""The end of a pattern, in Python and in JSON Schema alike: a bare ``$`` lets a newline pass."""
+_NO_NUL = r"^[^\u0000]*$"
+"""PostgreSQL's text has no NUL."""
+_WORD = r"[^@\s\u0000]+"
+
+ShortText = Annotated[str, Meta(min_length=1, max_length=255, pattern=_NO_NUL)]
+LongText = Annotated[str, Meta(max_length=20_000, pattern=_NO_NUL)]
+Handle = Annotated[str, Meta(pattern=r"^[a-z0-9]+(?:[-_][a-z0-9]+)*" + END, max_length=255)]
+Url = Annotated[str, Meta(max_length=2048, pattern=r"^(https?://|/)[^\s\u0000]+" + END)]
+Email = Annotated[str, Meta(max_length=254, pattern=rf"^{_WORD}@{_WORD}\.{_WORD}{END}")]
 Password = Annotated[str, Meta(min_length=8, max_length=1024)]
-Currency = Annotated[str, Meta(pattern=r"^[a-z]{3}$")]
-Country = Annotated[str, Meta(pattern=r"^[a-z]{2}$")]
+Currency = Annotated[str, Meta(pattern="^[a-z]{3}" + END)]
+Country = Annotated[str, Meta(pattern="^[a-z]{2}" + END)]
 Quantity = Annotated[int, Meta(ge=1, le=1_000_000)]
 Stock = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 Amount = Annotated[int, Meta(ge=0, le=10**12)]
@@ -50,17 +56,34 @@ Timestamp = dt.datetime
 Metadata = dict[str, Any]
 
 _MOST_METADATA_BYTES = 16_384
+_MOST_METADATA_LEVELS = 32
 
 
 def bounded_metadata(metadata: Metadata | None, field: str = "metadata") -> Metadata | None:
     """The metadata, which the body calls ``field``, or InvalidDataError where it is larger than
-    16 KiB of JSON or has NULs."""
-    if metadata is not None:
-        encoded = msgspec.json.encode(metadata)
-        if len(encoded) > _MOST_METADATA_BYTES or b"\\u0000" in encoded:
-            message = f"{field} holds at most 16 KiB of JSON and no NUL characters"
-            raise InvalidDataError(message, problems=[Problem(message, pointer=f"/{field}")])
+    16 KiB of JSON, nested deeper than 32 levels or has NULs."""
+    if metadata is not None and not (
+        _can_be_kept(metadata, _MOST_METADATA_LEVELS)
+        and len(msgspec.json.encode(metadata)) <= _MOST_METADATA_BYTES
+    ):
+        message = (
+            f"{field} holds at most 16 KiB of JSON, nested at most {_MOST_METADATA_LEVELS} deep,"
+            " and no NUL characters"
+        )
+        raise InvalidDataError(message, problems=[Problem(message, pointer=f"/{field}")])
     return metadata
+
+
+def _can_be_kept(value: Any, levels: int) -> bool:
+    if isinstance(value, str):
+        return "\0" not in value
+    if isinstance(value, dict):
+        parts: list[Any] = [*value, *value.values()]
+    elif isinstance(value, list):
+        parts = value
+    else:
+        return True
+    return levels > 0 and all(_can_be_kept(part, levels - 1) for part in parts)
 
 
 class Patch(Input):

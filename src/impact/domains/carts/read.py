@@ -9,7 +9,7 @@ _LINES = """cart_line l
  LEFT JOIN variant_price vp ON vp.tenant_id = l.tenant_id AND vp.variant_id = l.variant_id
       AND vp.currency_code = c.currency_code"""
 _OF_CART = "l.tenant_id = c.tenant_id AND l.cart_id = c.id"
-_TOTAL = f"(SELECT coalesce(sum(l.quantity * vp.amount), 0)::bigint FROM {_LINES} WHERE {_OF_CART})"
+_TOTAL = f"(SELECT coalesce(sum(l.quantity * vp.amount), 0) FROM {_LINES} WHERE {_OF_CART})"
 
 carts = ReadModel(
     "carts.cart",

@@ -72,16 +72,21 @@ STORE_VARIANT = json_object(
     inventory_quantity=AVAILABLE,
 )
 COLLECTION = json_object(CollectionOut, "c")
-PRODUCT_PARTS = {
-    "collection": f"(SELECT {COLLECTION} FROM collection c"
-    " WHERE c.tenant_id = p.tenant_id AND c.id = p.collection_id)",
-    "categories": json_list(
+
+
+def _categories(condition: str) -> str:
+    return json_list(
         json_object(CategoryReference, "g"),
         "product_category_product l JOIN product_category g"
         " ON g.tenant_id = l.tenant_id AND g.id = l.product_category_id",
-        where="l.tenant_id = p.tenant_id AND l.product_id = p.id",
+        where=f"l.tenant_id = p.tenant_id AND l.product_id = p.id AND {condition}",
         order="g.rank, g.id",
-    ),
+    )
+
+
+PRODUCT_PARTS = {
+    "collection": f"(SELECT {COLLECTION} FROM collection c"
+    " WHERE c.tenant_id = p.tenant_id AND c.id = p.collection_id)",
     "tags": "coalesce((SELECT json_agg(json_build_object('value', t.value))"
     " FROM unnest(p.tags) AS t(value)), '[]'::json)",
     "options": OPTIONS,
@@ -106,7 +111,7 @@ PRODUCT_SORTS = {
 }
 PRODUCT_FILTERS = {
     # A stock-keeping unit is looked up whole; the rest is found anywhere in the product's text.
-    "q": "p.search_text LIKE :q",
+    "q": "p.search_text LIKE lower(:q)",
     "sku": "EXISTS (SELECT FROM product_variant v WHERE v.tenant_id = p.tenant_id"
     " AND v.product_id = p.id AND v.sku = :sku)",
     "handle": "p.handle = ANY(:handle)",
@@ -117,11 +122,24 @@ PRODUCT_FILTERS = {
     "tag": "p.tags && :tag::text[]",
     "external_id": "p.external_id = :external_id",
 }
+STORE_PRODUCT_FILTERS = {
+    **PRODUCT_FILTERS,
+    "category_id": "EXISTS (SELECT FROM product_category_product l JOIN product_category g"
+    " ON g.tenant_id = l.tenant_id AND g.id = l.product_category_id AND g.is_active"
+    " WHERE l.tenant_id = p.tenant_id AND l.product_id = p.id"
+    " AND l.product_category_id = ANY(:category_id))",
+}
 
 products = ReadModel(
     "catalog.product",
     "product p",
-    json_object(ProductOut, "p", variants=_variants(VARIANT), **PRODUCT_PARTS),
+    json_object(
+        ProductOut,
+        "p",
+        variants=_variants(VARIANT),
+        categories=_categories("true"),
+        **PRODUCT_PARTS,
+    ),
     sorts=PRODUCT_SORTS,
     filters=PRODUCT_FILTERS,
     noun="Product",
@@ -129,9 +147,15 @@ products = ReadModel(
 store_products = ReadModel(
     "catalog.store_product",
     "product p",
-    json_object(StoreProductOut, "p", variants=_variants(STORE_VARIANT), **PRODUCT_PARTS),
+    json_object(
+        StoreProductOut,
+        "p",
+        variants=_variants(STORE_VARIANT),
+        categories=_categories("g.is_active"),
+        **PRODUCT_PARTS,
+    ),
     sorts=PRODUCT_SORTS,
-    filters=PRODUCT_FILTERS,
+    filters=STORE_PRODUCT_FILTERS,
     always="p.status = 'published'",
     noun="Product",
 )
@@ -148,7 +172,7 @@ collections = ReadModel(
     "collection c",
     COLLECTION,
     sorts={"created_at": "c.created_at", "title": "c.title", "handle": "c.handle", "id": "c.id"},
-    filters={"q": "lower(c.title) LIKE :q", "handle": "c.handle = ANY(:handle)"},
+    filters={"q": "lower(c.title) LIKE lower(:q)", "handle": "c.handle = ANY(:handle)"},
     noun="Collection",
 )
 CATEGORY_SORTS = {
@@ -159,7 +183,7 @@ CATEGORY_SORTS = {
     "id": "g.id",
 }
 CATEGORY_FILTERS = {
-    "q": "lower(g.name) LIKE :q",
+    "q": "lower(g.name) LIKE lower(:q)",
     "handle": "g.handle = ANY(:handle)",
     "parent_category_id": "g.parent_category_id = ANY(:parent_category_id)",
 }

@@ -8,6 +8,12 @@ from sqlalchemy.orm import selectinload
 
 from impact.domains.catalog.models import Collection, Product, ProductCategory, ProductVariant
 from impact.engine.db.repository import Repository
+from impact.engine.db.statements import Statement
+
+_LOCK_TREE = Statement(
+    "catalog.lock_categories",
+    "SELECT pg_advisory_xact_lock(hashtextextended('categories:' || :tenant_id::text, 0))",
+)
 
 
 class ProductRepository(Repository[Product]):
@@ -44,6 +50,11 @@ class CategoryRepository(Repository[ProductCategory]):
             )
         )
         return [id for id in ids if id not in found]
+
+    async def lock_tree(self) -> None:
+        """Let moves of this tenant's categories follow each other: two at once could each be
+        right and together make a circle."""
+        await self.session.fetch(_LOCK_TREE)
 
     async def is_below(self, id: UUID, ancestor: UUID) -> bool:
         """Whether ``id`` is ``ancestor`` or lies somewhere under it."""

@@ -28,6 +28,7 @@ from impact.domains.catalog.schemas import (
     CreateVariant,
     IdReference,
     ImageInput,
+    OptionInput,
     PriceInput,
     UpdateCategory,
     UpdateCollection,
@@ -62,12 +63,14 @@ class ProductService:
 
     async def create(self, data: CreateProduct) -> tuple[Product, dict[UUID, int]]:
         """Add a product; answers it and the stock its variants begin with, by variant."""
+        _check_titles(data.options)
+        id = new_id()
         product = Product(
-            id=new_id(),
+            id=id,
             title=data.title,
             subtitle=data.subtitle,
             description=data.description,
-            handle=data.handle or slugify(data.title),
+            handle=data.handle or slugify(data.title, str(id)),
             status=data.status,
             thumbnail=data.thumbnail or (data.images[0].url if data.images else None),
             is_giftcard=data.is_giftcard,
@@ -136,7 +139,7 @@ class ProductService:
             _check_options(product, data.options, "/options")
         if data.prices is not UNSET:
             changes.pop("prices")
-            _reprice(variant, data.prices)
+            _reprice(variant, data.prices, "/prices")
         _apply(variant, changes)
         product.updated_at = variant.updated_at = utc_now()
         await self._session.flush()
@@ -182,11 +185,21 @@ def _variant(product: Product, data: CreateVariant, rank: int, pointer: str) -> 
         manage_inventory=data.manage_inventory,
         allow_backorder=data.allow_backorder,
         weight=data.weight,
-        metadata_=bounded_metadata(data.metadata),
+        metadata_=bounded_metadata(data.metadata, f"{pointer}/metadata".removeprefix("/")),
         prices=[],
     )
-    _reprice(variant, data.prices)
+    _reprice(variant, data.prices, f"{pointer}/prices")
     return variant
+
+
+def _check_titles(options: Sequence[OptionInput]) -> None:
+    titles: set[str] = set()
+    for number, option in enumerate(options):
+        if option.title in titles:
+            raise _invalid(
+                f"the product has two options '{option.title}'", f"/options/{number}/title"
+            )
+        titles.add(option.title)
 
 
 def _check_options(product: Product, chosen: dict[str, str], pointer: str) -> None:
@@ -198,10 +211,10 @@ def _check_options(product: Product, chosen: dict[str, str], pointer: str) -> No
             raise _invalid(f"'{value}' is not a value of option '{title}'", pointer)
 
 
-def _reprice(variant: ProductVariant, prices: Sequence[PriceInput]) -> None:
+def _reprice(variant: ProductVariant, prices: Sequence[PriceInput], pointer: str) -> None:
     wanted = {price.currency_code: price.amount for price in prices}
     if len(wanted) < len(prices):
-        raise _invalid("a variant has one price per currency", "/prices")
+        raise _invalid("a variant has one price per currency", pointer)
     for price in list(variant.prices):
         amount = wanted.pop(price.currency_code, None)
         if amount is None:
@@ -219,10 +232,11 @@ class CollectionService:
         self._collections = CollectionRepository(session)
 
     async def create(self, data: CreateCollection) -> UUID:
+        id = new_id()
         collection = Collection(
-            id=new_id(),
+            id=id,
             title=data.title,
-            handle=data.handle or slugify(data.title),
+            handle=data.handle or slugify(data.title, str(id)),
             metadata_=bounded_metadata(data.metadata),
         )
         self._session.add(collection)
@@ -248,10 +262,11 @@ class CategoryService:
     async def create(self, data: CreateCategory) -> UUID:
         if data.parent_category_id is not None:
             await self._categories.get(data.parent_category_id)
+        id = new_id()
         category = ProductCategory(
-            id=new_id(),
+            id=id,
             name=data.name,
-            handle=data.handle or slugify(data.name),
+            handle=data.handle or slugify(data.name, str(id)),
             description=data.description,
             is_active=data.is_active,
             rank=data.rank,
@@ -263,8 +278,10 @@ class CategoryService:
         return category.id
 
     async def update(self, id: UUID, data: UpdateCategory) -> None:
-        category = await self._categories.get_for_update(id)
         parent = data.parent_category_id
+        if parent is not UNSET:
+            await self._categories.lock_tree()
+        category = await self._categories.get_for_update(id)
         if parent is not UNSET and parent is not None:
             await self._categories.get(parent)
             if await self._categories.is_below(parent, id):

@@ -5,7 +5,6 @@ that forgetting one fails closed.
 """
 
 import base64
-import binascii
 from typing import Any
 from uuid import UUID
 
@@ -84,6 +83,8 @@ async def admin_guard(
     connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
 ) -> None:
     """Lets in staff and secret keys that hold the route's permission, for one tenant."""
+    if _asks_for_methods(connection, handler):
+        return
     context = context_of(connection)
     runtime: Runtime = connection.app.state.runtime
     scheme, _, credentials = connection.headers.get("authorization", "").partition(" ")
@@ -122,13 +123,16 @@ async def store_guard(
     connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
 ) -> None:
     """Finds the shop, and the customer by token."""
+    if _asks_for_methods(connection, handler):
+        return
     await shop_guard(connection, handler)
     context = context_of(connection)
     runtime: Runtime = connection.app.state.runtime
     scheme, _, credentials = connection.headers.get("authorization", "").partition(" ")
     mark = handler.opt.get(PERMISSION_KEY)
     if scheme:
-        actor = runtime.tokens.read(_bearer(scheme, credentials.strip()), ActorKind.CUSTOMER)
+        bearer = _bearer(scheme, credentials.strip())
+        actor = runtime.tokens.read(bearer, ActorKind.CUSTOMER, context)
         if actor.tenant != context.tenant:
             raise TenantMismatchError("this token belongs to another shop")
         context.actor = actor
@@ -136,6 +140,16 @@ async def store_guard(
         raise ImpactError(f"route {handler.handler_name} carries no mark")
     if mark == CUSTOMER and context.actor.kind is not ActorKind.CUSTOMER:
         raise UnauthorizedError("log in as a customer first")
+
+
+def _asks_for_methods(
+    connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
+) -> bool:
+    """Whether this is the framework's own answer to OPTIONS: the path's methods, and no more.
+
+    A browser's preflight request carries no token.
+    """
+    return connection.scope.get("method") == "OPTIONS" and PERMISSION_KEY not in handler.opt
 
 
 async def admit_tenant(runtime: Runtime, context: RequestContext) -> None:
@@ -161,7 +175,7 @@ def _config(row: asyncpg.Record) -> TenantConfig:
 
 
 async def _admit_user(runtime: Runtime, context: RequestContext, token: str) -> PermissionSet:
-    actor = runtime.tokens.read(token, ActorKind.USER)
+    actor = runtime.tokens.read(token, ActorKind.USER, context)
     target = actor.tenant if context.tenant == NO_TENANT else context.tenant
     if actor.tenant not in (target, HEADQUARTERS):
         raise TenantMismatchError(f"this token is for '{actor.tenant}', not for '{target}'")
@@ -232,6 +246,6 @@ def _bearer(scheme: str, credentials: str) -> str:
     if scheme.lower() == "basic" and credentials:
         try:
             return base64.b64decode(credentials, validate=True).decode().partition(":")[0]
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:
             raise UnauthorizedError("the Authorization header cannot be read") from None
     raise UnauthorizedError("send a token: Authorization: Bearer ...")

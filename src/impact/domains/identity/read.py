@@ -38,7 +38,7 @@ users = ReadModel(
     },
     filters={
         "q": "lower(u.email || ' ' || coalesce(u.first_name, '') || ' '"
-        " || coalesce(u.last_name, '')) LIKE :q",
+        " || coalesce(u.last_name, '')) LIKE lower(:q)",
         "email": "lower(u.email) = ANY(:email)",
         "is_active": "u.is_active = :is_active",
         "role_id": "EXISTS (SELECT FROM role_assignment a WHERE a.tenant_id = u.tenant_id"
@@ -72,7 +72,7 @@ roles = ReadModel(
         "name": "r.name",
         "id": "r.id",
     },
-    filters={"q": "lower(r.name) LIKE :q", "name": "r.name = ANY(:name)"},
+    filters={"q": "lower(r.name) LIKE lower(:q)", "name": "r.name = ANY(:name)"},
     noun="Role",
 )
 policies = ReadModel(
@@ -97,7 +97,7 @@ api_keys = ReadModel(
         "id": "k.id",
     },
     filters={
-        "q": "lower(k.title) LIKE :q",
+        "q": "lower(k.title) LIKE lower(:q)",
         "type": "k.kind = :type",
         "revoked": "(k.revoked_at IS NOT NULL) = :revoked",
         "role_id": "k.role_id = ANY(:role_id)",

@@ -17,7 +17,7 @@ tenants = ReadModel(
         "id": "t.id",
     },
     filters={
-        "q": "(lower(t.name) LIKE :q OR t.id LIKE :q)",
+        "q": "(lower(t.name) LIKE lower(:q) OR t.id LIKE lower(:q))",
         "status": "t.status = ANY(:status)",
     },
     noun="Tenant",

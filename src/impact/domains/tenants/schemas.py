@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from impact.engine.schemas import (
+    END,
     Currency,
     Email,
     Input,
@@ -16,7 +17,7 @@ from impact.engine.schemas import (
     Timestamp,
 )
 
-Slug = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+Slug = Annotated[str, Meta(pattern="^[a-z][a-z0-9-]{0,62}" + END)]
 Status = Literal["active", "suspended"]
 
 

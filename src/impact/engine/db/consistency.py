@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from impact.errors import InvalidDataError, Problem
 
-_TOKEN = re.compile(r"^(?:([0-9A-F]{1,16})|([1-9A-F][0-9A-F]{3,15})([0-9A-F]{13}))$")
+_TOKEN = re.compile(r"([0-9A-F]{1,16})|([0-9A-F]{5,16})([0-9A-F]{13})")
 
 
 def parse_lsn(text: str) -> int:
@@ -21,7 +21,7 @@ def format_token(position: int, raised_at: int = 0) -> str:
     Its last 13 digits say when the cache was told of the write, in microseconds of Redis's
     clock, 0 where it was not; those before are the WAL position.
     """
-    return f"{position:X}{raised_at:013X}"
+    return f"{position:05X}{raised_at:013X}"
 
 
 def parse_token(token: str) -> tuple[int, int]:
@@ -30,7 +30,7 @@ def parse_token(token: str) -> tuple[int, int]:
     Sixteen digits and fewer are a position alone. Raises InvalidDataError when the token is none
     of ours.
     """
-    match = _TOKEN.match(token)
+    match = _TOKEN.fullmatch(token)
     if match is None:
         message = "x-consistency-token is not a token this service gave; send it back unchanged"
         raise InvalidDataError(

@@ -74,7 +74,9 @@ def translate(error: BaseException) -> ImpactError:  # noqa: PLR0911 - one retur
             return ConflictError(_detail(error) or "it exists already")
         case "23503" | "23001":
             return ConflictError(_detail(error) or "something it refers to is missing or in use")
-        case "23514" | "23502" | "22003" | "22P02" | "22021" | "22001":
+        case (
+            "23514" | "23502" | "22000" | "22001" | "22003" | "22008" | "22021" | "22P02" | "22P05"
+        ):
             return InvalidDataError("a value is outside of what this field can hold")
         case "40001" | "40P01":
             return UnavailableError("the change collided with another; send it again")

@@ -3,7 +3,7 @@
 import asyncpg
 
 from impact.engine.db.failures import DRIVER_ERRORS
-from impact.engine.db.nodes import NodeSet
+from impact.engine.db.nodes import Node, NodeSet
 from impact.errors import ConfigurationError
 
 _ROLE = """
@@ -19,14 +19,19 @@ FROM pg_roles r WHERE r.rolname = current_user
 
 
 async def refuse_unsafe_role(nodes: NodeSet) -> None:
-    """Raise ConfigurationError for a role that owns tables, is a superuser or has BYPASSRLS, and
-    for a database that was never migrated."""
-    node = next((node for node in nodes.nodes if node.usable), None)
-    if node is None:
+    """Raise ConfigurationError for a role that owns tables, is a superuser or has BYPASSRLS, on
+    any node that answers, and for a database that was never migrated."""
+    usable = [node for node in nodes.nodes if node.usable]
+    if not usable:
         found = "; ".join(f"{node.address}: {node.failure}" for node in nodes.nodes)
         raise ConfigurationError(
             f"no database answers ({found}); is it running, and is IMPACT_PRIMARY_URL right?"
         )
+    for node in usable:
+        await _refuse_unsafe_role(node)
+
+
+async def _refuse_unsafe_role(node: Node) -> None:
     try:
         async with node.reader.connect() as connection:
             driver = (await connection.get_raw_connection()).driver_connection

@@ -13,6 +13,7 @@ import asyncpg
 from sqlalchemy import Select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import with_loader_criteria
+from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.sql.dml import UpdateBase
 
 from impact.context import RequestContext
@@ -152,6 +153,8 @@ class WriteSession(ReadSession):
                 entity.tenant_id = self.tenant
         try:
             await self._orm.flush()
+        except StaleDataError as error:
+            raise ConflictError("it was removed meanwhile") from error
         except DRIVER_ERRORS as error:
             failure = translate(error)
             if conflict is not None and isinstance(failure, ConflictError):

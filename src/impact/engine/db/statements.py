@@ -11,9 +11,12 @@ from typing import Any
 
 ALL = "*"
 """In ``writes``: the statement does not tell which rows it touches."""
-_PARAMETER = re.compile(r"'(?:[^']|'')*'|(?<![:\w]):([a-z_][a-z0-9_]*)")
-"""A parameter; a string constant is matched first, so that a colon inside it stays."""
-_NAME = re.compile(r"^[a-z]+(_[a-z]+)*\.[a-z]+(_[a-z]+)*$")
+_PARAMETER = re.compile(
+    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|(?<![:\w]):([a-z_][a-z0-9_]*)""", re.DOTALL
+)
+"""A parameter; constants, quoted names and comments are matched first, so that a colon inside
+them stays."""
+_NAME = re.compile(r"[a-z]+(_[a-z]+)*\.[a-z]+(_[a-z]+)*")
 
 _TARGET = re.compile(
     r"\b(?:INSERT\s+INTO|DELETE\s+FROM|MERGE\s+INTO|(?<!FOR\s)(?<!FOR NO KEY\s)(?<!DO\s)UPDATE)"
@@ -47,7 +50,7 @@ class Statement:
         tenantless: bool = False,
         writes: Mapping[str, str] | None = None,
     ) -> None:
-        if not _NAME.match(name):
+        if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is not of the form domain.operation")
         order: dict[str, int] = {}
 
@@ -82,7 +85,7 @@ class Statement:
             ]
         except KeyError as error:
             raise TypeError(f"statement {self.name} needs {error}") from None
-        if len(values) > len(self.parameters):
+        if len(values) + ("tenant_id" in self.parameters) > len(self.parameters):
             unknown = sorted(set(values) - set(self.parameters))
             raise TypeError(f"statement {self.name} does not take {', '.join(unknown)}")
         return arguments

@@ -6,7 +6,7 @@ from impact.context import RequestContext
 from impact.errors import InvalidDataError
 
 TENANT_SETTING = "impact.tenant_id"
-_SLUG = re.compile(r"^[a-z][a-z0-9-]{0,62}$")
+_SLUG = re.compile(r"[a-z][a-z0-9-]{0,62}")
 
 CURRENT_TENANT = f"current_setting('{TENANT_SETTING}', true)"
 """SQL for the transaction's tenant; NULL, which equals nothing, when none is set."""

@@ -10,6 +10,7 @@ from impact.context import RequestContext
 from impact.engine.db.readmodel import PageRequest
 from impact.engine.http.middleware import context_of
 from impact.engine.runtime import Runtime
+from impact.engine.schemas import END
 
 Context = NamedDependency[RequestContext]
 Engine = NamedDependency[Runtime]
@@ -17,7 +18,7 @@ Paging = NamedDependency[PageRequest]
 
 Search = Annotated[str | None, QueryParameter(max_length=200)]
 Fields = Annotated[str | None, QueryParameter(max_length=1000)]
-CurrencyParameter = Annotated[str | None, QueryParameter(pattern="^[a-z]{3}$")]
+CurrencyParameter = Annotated[str | None, QueryParameter(pattern="^[a-z]{3}" + END)]
 
 
 def provide_context(request: Request) -> RequestContext:  # type: ignore[type-arg]

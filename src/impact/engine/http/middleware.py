@@ -13,8 +13,8 @@ from impact.engine.db.consistency import format_token, parse_token
 from impact.engine.db.tenancy import validate_slug
 from impact.errors import ImpactError
 
-_REQUEST_ID = re.compile(r"^[\w.:-]{1,128}$")
-_BRACKETS = re.compile(r"(?:^|(?<=&))([\w.]+)(?:\[\d*\]|%5B\d*%5D)(?==)", re.IGNORECASE)
+_REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+_BRACKETS = re.compile(rb"(?:^|(?<=&))([\w.]+)(?:\[\d*\]|%5B\d*%5D)(?==)", re.IGNORECASE)
 _GZIP = re.compile(rb"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?(?:,|\s|$))", re.IGNORECASE)
 _MOST_TRIES = 3
 _SECURITY_HEADERS = [
@@ -31,7 +31,7 @@ class RequestMiddleware:
 
     It wraps the whole application, so that unknown paths pass through it too. A GET whose
     database node vanished under it runs again, on another node: nothing was sent yet and
-    nothing changed (P7).
+    nothing changed (P7). A HEAD is a GET whose body stays here.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -44,17 +44,19 @@ class RequestMiddleware:
         headers = dict(scope["headers"])
         query = scope["query_string"]
         if b"[" in query or b"%5" in query:
-            scope["query_string"] = _BRACKETS.sub(r"\1", query.decode("latin-1")).encode()
+            scope["query_string"] = _BRACKETS.sub(rb"\1", query)
         context = _make_context(headers)
         state = {
             **scope.get("state", {}),
             "context": context,
             "request_error": _read_headers(context, headers),
         }
-        tries = _MOST_TRIES if scope["method"] in ("GET", "HEAD") else 1
+        head = scope["method"] == "HEAD"
+        method = "GET" if head else scope["method"]
+        tries = _MOST_TRIES if method == "GET" else 1
         for attempt in range(1, tries + 1):
-            responder = _Responder(context, send, last=attempt == tries)
-            await self._app({**scope, "state": dict(state)}, receive, responder)
+            responder = _Responder(context, send, head=head, last=attempt == tries)
+            await self._app({**scope, "method": method, "state": dict(state)}, receive, responder)
             if not responder.discarded:
                 return
 
@@ -62,9 +64,10 @@ class RequestMiddleware:
 class _Responder:
     """Adds Impact's headers to a response, or discards one that another try replaces."""
 
-    def __init__(self, context: RequestContext, send: Send, *, last: bool) -> None:
+    def __init__(self, context: RequestContext, send: Send, *, head: bool, last: bool) -> None:
         self._context = context
         self._send = send
+        self._head = head
         self._last = last
         self._lost_before = len(context.lost_nodes)
         self.discarded = False
@@ -83,13 +86,15 @@ class _Responder:
                     token = format_token(context.token, context.raised_at).encode()
                     headers.append((b"x-consistency-token", token))
                 message["headers"] = headers
+        elif message["type"] == "http.response.body" and self._head:
+            message["body"] = b""
         if not self.discarded:
             await self._send(message)
 
 
 def _make_context(headers: dict[bytes, bytes]) -> RequestContext:
     given = headers.get(b"x-request-id", b"").decode("latin-1")
-    request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
+    request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
     return RequestContext(
         tenant=NO_TENANT,
         actor=Actor(ActorKind.ANONYMOUS, NO_TENANT),

@@ -1,6 +1,7 @@
 """From exceptions to RFC 9457 problem details."""
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from litestar.exceptions import (
     NotFoundException,
     ValidationException,
 )
+from litestar.serialization import decode_json
 
 from impact.engine.db.failures import DRIVER_ERRORS, translate
 from impact.errors import ImpactError, InvalidDataError, NotFoundError, Problem
@@ -50,7 +52,7 @@ def problem_response(error: ImpactError, request: Request[Any, Any, Any]) -> Res
         request_id=context.request_id if context is not None else None,
         errors=list(error.problems),
     )
-    headers = {}
+    headers = dict(error.headers) if isinstance(error, _HttpError) else {}
     if error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)
     if error.status == 401:
@@ -77,9 +79,17 @@ def handle_exception(request: Request[Any, Any, Any], error: Exception) -> Respo
 class _HttpError(ImpactError):
     """An error the framework found, under its own status."""
 
-    def __init__(self, message: str, status: int, code: str, title: str) -> None:
+    def __init__(
+        self,
+        message: str,
+        status: int,
+        code: str,
+        title: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.status, self.code, self.title = status, code, title
+        self.headers = headers or {}
 
 
 def _known(error: Exception) -> ImpactError | None:  # noqa: PLR0911 - one return a case
@@ -89,14 +99,33 @@ def _known(error: Exception) -> ImpactError | None:  # noqa: PLR0911 - one retur
         return translate(error)
     if isinstance(error, ValidationException):
         return _validation(error)
+    if isinstance(error, UnicodeDecodeError | RecursionError) and _is_undecodable(error):
+        return InvalidDataError("the body is not JSON in UTF-8, or is nested too deeply")
     if isinstance(error, MethodNotAllowedException):
-        return _HttpError("this path does not take this method", 405, "not_allowed", "Not allowed")
+        message = "this path does not take this method"
+        return _HttpError(message, 405, "not_allowed", "Not allowed", _allowed(error))
     if isinstance(error, NotFoundException):
         return NotFoundError("there is nothing at this path")
     if isinstance(error, HTTPException) and error.status_code < 500:
         code = "invalid_data" if isinstance(error, ClientException) else "http_error"
         return _HttpError(error.detail, error.status_code, code, "Invalid request")
     return None
+
+
+def _allowed(error: MethodNotAllowedException) -> dict[str, str]:
+    """The ``allow`` header, with HEAD wherever there is a GET."""
+    methods = set((error.headers or {}).get("allow", "").split(", "))
+    if "GET" in methods:
+        methods.add("HEAD")
+    return {"allow": ", ".join(sorted(methods))}
+
+
+def _is_undecodable(error: BaseException) -> bool:
+    """Whether reading the body's JSON raised this, rather than a defect elsewhere."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code is decode_json.__code__
 
 
 def _validation(error: ValidationException) -> InvalidDataError:
@@ -126,8 +155,12 @@ def _validation(error: ValidationException) -> InvalidDataError:
 def _body_pointer(key: str, message: str) -> tuple[str, str]:
     """msgspec says ``... - at `$.variants[0].title```; RFC 6901 says ``/variants/0/title``."""
     text, _, path = message.partition(" - at `")
+    if text == "'data'":
+        text = "a JSON body is required"
     path = path.rstrip("`").removeprefix("$")
     if not path and key not in {"", "data"}:
         path = "." + key
+    # An entry of a map is ``[...]``: the map's own place is the nearest that is known.
+    path = path.partition("[...]")[0]
     pointer = path.replace("[", ".").replace("]", "").replace(".", "/")
     return pointer or "/", text

@@ -8,7 +8,7 @@ PERMISSION_KEY = "permission"
 PUBLIC = "public"
 """The mark of a route that needs no permission of its own; its audience still has rules."""
 
-PERMISSION_PATTERN = r"^(\*|[a-z]+(-[a-z]+)*):(\*|[a-z]+(-[a-z]+)*)$"
+PERMISSION_PATTERN = r"^(\*|[a-z]+(-[a-z]+)*):(\*|[a-z]+(-[a-z]+)*)$(?!\n)"
 _PERMISSION = re.compile(PERMISSION_PATTERN)
 
 
