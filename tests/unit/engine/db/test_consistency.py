@@ -19,6 +19,12 @@ def test_tokens_round_trip(position, raised_at):
     assert parse_token(format_token(position, raised_at)) == (position, raised_at)
 
 
+@given(positions, positions, st.integers(0, 2**52 - 1))
+def test_the_larger_token_is_newer(one, other, raised_at):
+    tokens = [int(format_token(position, raised_at), 16) for position in (one, other)]
+    assert (tokens[0] < tokens[1]) == (one < other)
+
+
 @given(positions, positions)
 def test_positions_compare_as_in_postgresql(one, other):
     def lsn(position):
@@ -33,7 +39,7 @@ def test_nothing_else_is_a_token(text):
     if 0 < len(text) <= 16 and set(text) <= set("0123456789ABCDEF"):
         assert parse_token(text) == (int(text, 16), 0)
         return
-    if re.fullmatch("[0-9A-F]{1,16}_[0-9A-F]{1,13}", text):
+    if re.fullmatch("[0-9A-F]{18,29}", text):
         return
     with pytest.raises(InvalidDataError) as raised:
         parse_token(text)
