@@ -26,6 +26,7 @@ from impact.engine.cache.remote import RedisAwayError
 from impact.engine.cache.stats import Report, Stats
 from impact.engine.cache.versions import Noted, Versions
 from impact.engine.db.session import Database
+from impact.engine.tasks import end
 from impact.errors import NotFoundError, UnavailableError
 from impact.settings import Settings
 
@@ -119,9 +120,7 @@ class Cache:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await end(self._background)
 
     # What may be served.
 

@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 from impact.engine.db.consistency import parse_lsn
 from impact.engine.db.nodes import Node, NodeSet
 from impact.engine.db.pool import reap_idle
+from impact.engine.tasks import end
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +45,7 @@ class Monitor:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         for node in list(self._connections):
             await self._drop(node)
 

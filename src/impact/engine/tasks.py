@@ -1,0 +1,20 @@
+"""Ending background tasks."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+_PATIENCE = 0.2
+
+
+async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel the tasks and wait until they are done.
+
+    A library may take a cancellation for its own time limit and swallow it; a task that goes on
+    is cancelled again, as waiting for it would never end.
+    """
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_PATIENCE)
