@@ -15,6 +15,7 @@ class _Entry(NamedTuple):
 
 
 _COMMANDS = {
+    "bench": _Entry("bench", "bench", "Measure this machine."),
     "cache": _Entry("cache", "cache", "Show what the cache does, and end what it holds."),
     "db": _Entry("database", "db", "Migrate the database's schema."),
     "dev": _Entry("dev", "dev", "Start servers, demo shops and the HTTP server on this machine."),

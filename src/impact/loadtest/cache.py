@@ -1,0 +1,171 @@
+"""What the cache costs on this machine, and how often it answers: ``impact bench cache``.
+
+Times are medians over batches; what they are compared with runs in the same process.
+"""
+
+import random
+import secrets
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from impact.context import RequestContext, system_context
+from impact.engine.cache import keys
+from impact.engine.cache.kinds import Body, TtlClass, body_kind
+from impact.engine.cache.tiered import Cache
+from impact.engine.db.session import ReadSession
+from impact.engine.runtime import Runtime, open_runtime
+from impact.engine.security.permissions import PermissionSet
+from impact.settings import Settings
+
+_BATCHES = 30
+_BODY = b'{"products":[' + b",".join(b'{"id":"%d"}' % n for n in range(80)) + b"]}"
+PAGE = body_kind("bench", TtlClass.CONTENT)
+
+
+class Costs(msgspec.Struct):
+    """Microseconds each, but for the ratio."""
+
+    l1_hit: float
+    l1_peek: float
+    l2_hit: float
+    bare_get: float
+    l2_to_get: float
+    permission_check: float
+    """A warm look-up of a caller's compiled set, and one check of it."""
+
+
+class Browse(msgspec.Struct):
+    requests: int
+    writes: int
+    l1_hit_rate: float
+    hit_rate: float
+    """Of both tiers: what did not ask the database."""
+
+
+async def _page(_: ReadSession) -> Body:
+    return Body(_BODY)
+
+
+async def measure(settings: Settings) -> Costs:
+    """Cost of a hit in either tier, of a bare GET of as many bytes, and of a permission check.
+
+    Raises ConfigurationError without Redis.
+    """
+    async with _alone(settings) as runtime:
+        cache, context = runtime.cache, system_context("bench", "bench")
+        key = keys.make_key("bench", "bench", "1", "page")
+        await cache.get(PAGE, key, context, _page, id="1")
+        remote = cache.versions.remote
+        assert remote is not None  # noqa: S101 - _alone refuses to go without
+        name = f"{remote.service}:bare"
+        await remote.client.set(name, _BODY)
+
+        async def l1() -> None:
+            await cache.get(PAGE, key, context, _page, id="1")
+
+        async def l2() -> None:
+            cache.local.clear()
+            await cache.get(PAGE, key, context, _page, id="1")
+
+        async def bare() -> None:
+            await remote.client.get(name)
+
+        permissions = PermissionSet(["product:*", "order:read"])
+        rights = keys.make_key("bench", "bench", "rights", "page")
+        await cache.get(PAGE, rights, context, _page, id="rights")
+
+        def check() -> None:
+            cache.peek(PAGE, rights, context)
+            permissions.allows("product:read")
+
+        costs = Costs(
+            l1_hit=await _median(l1, 2000),
+            l1_peek=_median_of(lambda: cache.peek(PAGE, key, context), 5000),
+            l2_hit=await _median(l2, 100),
+            bare_get=await _median(bare, 100),
+            l2_to_get=0.0,
+            permission_check=_median_of(check, 5000),
+        )
+        await remote.client.delete(name)
+    costs.l2_to_get = costs.l2_hit / costs.bare_get
+    return costs
+
+
+async def browse(
+    settings: Settings,
+    *,
+    requests: int = 100_000,
+    products: int = 10_000,
+    tenants: int = 20,
+    writes: float = 0.05,
+    seed: int = 7,
+) -> Browse:
+    """Pages drawn by Zipf's law (s = 1) over ``products`` spread over ``tenants``, while a share
+    ``writes`` of the requests changes a product drawn by the same law."""
+    chance = random.Random(seed)  # noqa: S311 - not a secret
+    weights = [1 / rank for rank in range(1, products + 1)]
+    order = list(range(products))
+    chance.shuffle(order)
+    drawn = chance.choices(order, weights, k=requests)
+    made = 0
+    async with _alone(settings) as runtime:
+        cache = runtime.cache
+        contexts = [system_context(f"bench-{n}", "bench") for n in range(tenants)]
+        for product in drawn:
+            context = contexts[product % tenants]
+            if chance.random() < writes:
+                made += 1
+                await _write(cache, context, product)
+            else:
+                key = keys.make_key(context.tenant, "bench", product, "page")
+                await cache.get(PAGE, key, context, _page, id=product)
+        report = cache.report()
+        first = report.tiers["l1"]["bench"]
+        return Browse(requests, made, first.hit_rate, report.hit_rate)
+
+
+async def _write(cache: Cache, context: RequestContext, product: int) -> None:
+    """What a unit of work tells the cache around its commit."""
+    tags = {context.tenant: set(keys.changed(context.tenant, "bench", product))}
+    raised = await cache.versions.announce(tags)
+    await cache.versions.settle(raised, 1)
+
+
+class _alone:  # noqa: N801 - reads as a function
+    """A runtime under a name of its own in Redis, so that figures and entries are its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        name = f"bench-{secrets.token_hex(4)}"
+        self._opened = open_runtime(
+            msgspec.structs.replace(settings, cache_service=name, redis_timeout=1.0)
+        )
+
+    async def __aenter__(self) -> Runtime:
+        return await self._opened.__aenter__()
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._opened.__aexit__(None, None, None)
+
+
+async def _median(work: Callable[[], Awaitable[None]], count: int) -> float:
+    """Microseconds of one call: the median of batches of ``count``."""
+    times = []
+    for _ in range(_BATCHES):
+        began = time.perf_counter()
+        for _ in range(count):
+            await work()
+        times.append((time.perf_counter() - began) / count)
+    return statistics.median(times) * 1e6
+
+
+def _median_of(work: Callable[[], object], count: int) -> float:
+    times = []
+    for _ in range(_BATCHES):
+        began = time.perf_counter()
+        for _ in range(count):
+            work()
+        times.append((time.perf_counter() - began) / count)
+    return statistics.median(times) * 1e6
