@@ -20,6 +20,7 @@ import msgspec
 from impact.engine.cache import codec, keys, scripts
 from impact.engine.cache.codec import Entry
 from impact.engine.cache.remote import FAILURES, RedisAwayError, Remote
+from impact.engine.tasks import end
 from impact.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -95,8 +96,7 @@ class Versions:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in list(self._tasks):
-            await _stop(task)
+        await end(list(self._tasks))
 
     # What is known.
 
@@ -315,7 +315,7 @@ class Versions:
             self._listening = True
             await self._send_pending()
             beats = asyncio.create_task(self._beat(own))
-            stack.push_async_callback(_stop, beats)
+            stack.push_async_callback(end, [beats])
             while True:
                 async with asyncio.timeout(self._silence):
                     message = await pubsub.get_message(timeout=None)
@@ -341,11 +341,3 @@ class Versions:
                 if self.on_beat is not None:
                     await self.on_beat()
             await asyncio.sleep(self._beat_every)
-
-
-async def _stop(task: asyncio.Task[None]) -> None:
-    """End a task. One cancellation may be lost inside the Redis client, between a command's end
-    and its time limit."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=0.2)
