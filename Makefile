@@ -8,7 +8,7 @@ PORT ?= 9000
 DATA ?= .impact
 PYTEST_ARGS ?=
 
-.PHONY: help run test check lint types fmt lock clean
+.PHONY: help run test check lint types fmt docs lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-8s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ check: lint types test ## Everything that CI runs
 fmt: $(VENV)/.dev ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.dev ## Write the generated tables in docs/ anew
+	$(BIN)/python tests/support/pages.py
 
 # Universal: one lock for every Python and platform, with hashes and without addresses.
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -60,12 +60,14 @@ def endpoints(stack: Stack, worker_id: str) -> Iterator[Endpoints]:
 
 
 @pytest.fixture(scope="session")
-def settings(endpoints: Endpoints) -> Settings:
+def settings(endpoints: Endpoints, worker_id: str) -> Settings:
     return settings_module.load(
         {},
         primary_url=endpoints.primary_url,
         replica_urls=",".join(endpoints.replica_urls),
         redis_url=endpoints.redis_url,
+        # One Redis for all test workers, and a part of it for each database.
+        cache_service=f"test-{worker_id}",
         signing_keys=f"test:{secrets.token_urlsafe(32)}",
         # The cost of a password is the attacker's, not the tests'.
         password_memory_kib=8,

@@ -19,6 +19,7 @@ from impact.flows.checkout.controllers import StoreCheckout
 from impact.flows.order_changes import AdminOrderChanges
 from impact.flows.products import AdminNewProducts
 from impact.flows.shops import AdminNewTenants
+from impact.ops.cache import AdminCache
 from impact.ops.health import Health
 from impact.reporting.controllers import AdminReports
 
@@ -48,6 +49,7 @@ def routers() -> list[Router]:
                 AdminNewTenants,
                 customers_admin.AdminCustomers,
                 AdminReports,
+                AdminCache,
             ],
         ),
         Router(

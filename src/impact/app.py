@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 from litestar import Litestar
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 
 import impact
 import impact.models
@@ -40,7 +41,13 @@ def create_app(settings: Settings | None = None) -> Litestar:
         dependencies=DEPENDENCIES,
         exception_handlers={Exception: handle_exception},
         request_max_body_size=chosen.body_limit,
-        openapi_config=OpenAPIConfig(title="Impact", version=impact.__version__),
+        # The description itself and no viewer: Litestar's viewers load from the internet.
+        openapi_config=OpenAPIConfig(
+            title="Impact",
+            version=impact.__version__,
+            path="/schema",
+            render_plugins=[JsonRenderPlugin(path=["/", "/openapi.json"])],
+        ),
         logging_config=None,
         debug=False,
     )

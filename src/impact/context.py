@@ -38,7 +38,9 @@ class Actor:
 class RequestContext:
     """The state of one request or job.
 
-    ``token`` is the WAL position the caller has seen (P2); a write raises it. ``node`` is the
+    ``token`` is the WAL position the caller has seen (P2); a write raises it. ``raised_at`` is
+    when the cache was told of that write, by Redis's clock in microseconds; 0 where it was not.
+    ``node`` is the
     database node this request is pinned to (P1), chosen at its first read and opaque here;
     ``lost_nodes`` failed under it. ``round_trips`` counts the messages it waited for.
     """
@@ -49,10 +51,12 @@ class RequestContext:
     currency_code: str = "eur"
     reason: str | None = None
     token: int = 0
+    raised_at: int = 0
     wrote: bool = False
     node: object | None = None
     lost_nodes: set[object] = field(default_factory=set)
     round_trips: int = 0
+    takes_gzip: bool = False
 
     def for_tenant(self, tenant: str) -> "RequestContext":
         """The same request, looking at another tenant's rows, for example its caller's home."""
@@ -63,6 +67,7 @@ class RequestContext:
             currency_code=self.currency_code,
             reason=self.reason,
             token=self.token,
+            raised_at=self.raised_at,
             node=self.node,
             lost_nodes=self.lost_nodes,
         )

@@ -32,6 +32,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Role that owns the schema; read by migrations alone, the server does not need it."""
     redis_url: str | None = None
 
+    # The cache.
+    cache_service: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]*$")] = "impact"
+    """The first part of every key: installations that share a Redis each have their own."""
+    cache_memory: Annotated[int, Meta(ge=65_536)] = 33_554_432
+    """Bytes of L1 per process."""
+    rbac_cache_ttl: Seconds = 600.0
+    """In L1; in Redis it is ``rbac_cache_shared_ttl``."""
+    rbac_cache_shared_ttl: Seconds = 3600.0
+    tenant_cache_ttl: Seconds = 3600.0
+    catalog_cache_ttl: Seconds = 300.0
+    cart_cache_ttl: Seconds = 30.0
+    report_cache_ttl: Seconds = 300.0
+    cache_negative_ttl: Seconds = 30.0
+    cache_stale: Annotated[float, Meta(ge=0)] = 300.0
+    """How long past its time an unchanged entry may stand in for a database that is away."""
+    cache_lonely_ttl: Seconds = 1.0
+    """Life of an L1 entry while Redis is away."""
+    cache_lock_wait: Annotated[float, Meta(ge=0)] = 1.0
+    """How long a process waits for another one's load of the same key."""
+    cache_compress_above: Annotated[int, Meta(ge=0)] = 2048
+    """Bytes above which an entry is gzipped in Redis."""
+    cache_heartbeat: Seconds = 0.2
+    cache_silence: Seconds = 0.8
+    """After this long without a heartbeat heard, L1 is not trusted."""
+    redis_timeout: Seconds = 0.02
+
     # Secrets.
     signing_keys: Annotated[str, Meta(pattern=r"^[\w-]+:[^\s,]{32,}(,[\w-]+:[^\s,]{32,})*$(?!\n)")]
     """``kid:secret`` pairs; the first signs, all verify, so that a key can be rotated."""
@@ -81,6 +107,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         wiki's "Number Of Database Connections".
         """
         return self.pool_max or (os.cpu_count() or 1) * 2 + self.pool_spindles
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """The signing secrets by key id, the one that signs first."""
+        return dict(pair.split(":", 1) for pair in self.signing_keys.split(","))
 
 
 def variable(field: str) -> str:

@@ -1,5 +1,7 @@
 """Every model belongs to a tenant, or says why not; every tenant table leads with the tenant."""
 
+from sqlalchemy import UniqueConstraint
+
 import impact.models
 from impact.engine.db.base import Base, TenantScoped
 
@@ -35,6 +37,9 @@ def test_indexes_and_unique_keys_lead_with_the_tenant() -> None:
             continue
         for index in table.indexes:
             assert getattr(index.expressions[0], "name", "") == "tenant_id", index.name
+        for key in table.constraints:
+            if isinstance(key, UniqueConstraint):
+                assert next(iter(key.columns)).name == "tenant_id", key.name
 
 
 def test_relationships_are_never_loaded_by_accident() -> None:

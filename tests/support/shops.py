@@ -13,6 +13,7 @@ from impact.domains.identity.models import AdminUser, RbacPolicy, Role, RoleAssi
 from impact.domains.tenants.service import open_tenant
 from impact.engine.db.base import new_id
 from impact.engine.runtime import Runtime
+from support.client import PatientClient
 
 OWNER_PASSWORD = "correct horse"
 
@@ -35,7 +36,8 @@ class Shop:
     async def user(self, *permissions: str) -> dict[str, str]:
         """Headers of a new user who holds just these permissions."""
         user_id = new_id()
-        async with self.runtime.database.write(self.context()) as session:
+        context = self.context()
+        async with self.runtime.database.write(context) as session:
             role = Role(
                 id=new_id(),
                 name=f"role-{user_id}",
@@ -45,6 +47,8 @@ class Shop:
             session.add(role, user)
             await session.flush()
             session.add(RoleAssignment(user_id=user_id, role_id=role.id))
+        if isinstance(self.client, PatientClient):
+            self.client.saw(context.token, context.raised_at)
         token = self.runtime.tokens.issue(Actor(ActorKind.USER, self.tenant, user_id))
         return {"authorization": f"Bearer {token}"}
 
@@ -93,12 +97,15 @@ async def open_shop(
     tenant = tenant or f"shop-{secrets.token_hex(5)}"
     async with runtime.database.write(system_context(HEADQUARTERS, "test")) as session:
         await open_tenant(session, tenant, tenant.title(), "eur")
-    async with runtime.database.write(system_context(tenant, "test")) as session:
+    context = system_context(tenant, "test")
+    async with runtime.database.write(context) as session:
         made = await bootstrap(
             session,
             email=f"owner@{tenant}.test",
             password_hash=await runtime.passwords.hash(OWNER_PASSWORD),
         )
+    if isinstance(client, PatientClient):
+        client.saw(context.token, context.raised_at)
     token = runtime.tokens.issue(Actor(ActorKind.USER, tenant, made.owner_id))
     return Shop(
         runtime,

@@ -15,11 +15,14 @@ class _Entry(NamedTuple):
 
 
 _COMMANDS = {
+    "cache": _Entry("cache", "cache", "Show what the cache does, and end what it holds."),
     "db": _Entry("database", "db", "Migrate the database's schema."),
     "dev": _Entry("dev", "dev", "Start servers, demo shops and the HTTP server on this machine."),
     "import": _Entry("imports", "imports", "Import shop data from files."),
+    "routes": _Entry("routes", "command", "List the routes and the permission each needs."),
     "serve": _Entry("serve", "serve", "Serve HTTP."),
     "stack": _Entry("stack", "stack", "Start and stop PostgreSQL, its replicas and Redis here."),
+    "tenant": _Entry("tenant", "tenant", "Open a shop."),
     "token": _Entry("token", "token", "Print a bearer token for a user of a shop."),
 }
 

@@ -40,8 +40,10 @@ def load_settings(data_dir: Path, **overrides: Any) -> Settings:
                 "start one with 'make run' or 'impact stack up', or set the variable"
             )
         given |= stack_variables(endpoints)
-    if not given.get("IMPACT_SIGNING_KEYS"):
-        given["IMPACT_SIGNING_KEYS"] = signing_keys(data_dir)
+        # Keys of this machine's own go with servers of this machine's own. Elsewhere they are
+        # required: two machines that each made theirs would refuse each other's tokens.
+        if not given.get("IMPACT_SIGNING_KEYS"):
+            given["IMPACT_SIGNING_KEYS"] = signing_keys(data_dir)
     given["IMPACT_DATA_DIR"] = str(data_dir)
     return settings_module.load(given, **overrides)
 

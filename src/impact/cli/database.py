@@ -13,14 +13,24 @@ from impact.stack import Stack
 
 @click.group()
 def db() -> None:
-    """The database's schema."""
+    """Migrate the database's schema."""
 
 
 @db.command()
 @data_dir_option
-@click.option("--revision", default="head", show_default=True)
+@click.option(
+    "--revision",
+    default="head",
+    show_default=True,
+    metavar="ID",
+    help="Revision to migrate up to.",
+)
 def upgrade(data_dir: Path, revision: str) -> None:
-    """Migrate the schema, as its owner: IMPACT_OWNER_URL, else the stack's."""
+    """Migrate the schema to its newest form.
+
+    Connects as the schema's owner: IMPACT_OWNER_URL, else the stack's. Waits for a migration that
+    runs already. IMPACT_APP_ROLE names the role that gets the grants, impact_app by default.
+    """
     with one_line():
         migrations.upgrade(_owner_url(data_dir), revision)
 

@@ -17,7 +17,13 @@ from urllib.request import urlopen
 import click
 from rich.console import Console
 
-from impact.cli._settings import data_dir_option, load_settings, one_line, stack_variables
+from impact.cli._settings import (
+    data_dir_option,
+    load_settings,
+    one_line,
+    signing_keys,
+    stack_variables,
+)
 from impact.cli.serve import export, require_free_port
 from impact.engine.runtime import open_runtime
 from impact.errors import ConfigurationError
@@ -34,20 +40,36 @@ _WATCH_SECONDS = 1.0
 @click.command()
 @data_dir_option
 @click.option(
-    "--port", type=click.IntRange(1, 65535), envvar="IMPACT_PORT", default=9000, show_default=True
+    "--port",
+    type=click.IntRange(1, 65535),
+    envvar="IMPACT_PORT",
+    default=9000,
+    show_default=True,
+    show_envvar=True,
+    help="Port to listen on.",
 )
-@click.option("--workers", type=int, envvar="IMPACT_WORKERS", default=1, show_default=True)
+@click.option(
+    "--workers",
+    type=int,
+    envvar="IMPACT_WORKERS",
+    default=1,
+    show_default=True,
+    show_envvar=True,
+    help="Processes that serve HTTP.",
+)
 @click.option(
     "--replicas",
     type=click.IntRange(0, 3),
     envvar="IMPACT_REPLICAS",
     default=1,
     show_default=True,
+    show_envvar=True,
     help="Streaming replicas of the primary.",
 )
 def dev(data_dir: Path, port: int, workers: int, replicas: int) -> None:
-    """Start the embedded servers, the demo shops hq, paris and lyon, and the HTTP server.
+    """Start PostgreSQL, its replicas, Redis, three demo shops and the HTTP server.
 
+    The shops are hq, paris and lyon. The password of their staff is printed at the first start.
     Ctrl-C stops everything and keeps the data; the next start takes seconds.
     """
     console = Console(stderr=True, highlight=False)
@@ -56,7 +78,11 @@ def dev(data_dir: Path, port: int, workers: int, replicas: int) -> None:
         with _alone(data_dir):
             _end_leftover_server(data_dir)
             require_free_port("127.0.0.1", port)
-            stack = Stack(data_dir, replicas=replicas, log=console.print)
+            stack = Stack(
+                data_dir,
+                replicas=replicas,
+                log=lambda text: console.print(text, soft_wrap=True, markup=False),
+            )
             try:
                 _run(stack, data_dir, port, workers, console)
             except _StopError:
@@ -70,6 +96,7 @@ def _run(stack: Stack, data_dir: Path, port: int, workers: int, console: Console
     with console.status("Starting PostgreSQL, its replicas and Redis"):
         endpoints = stack.up()
     os.environ |= stack_variables(endpoints)
+    os.environ.setdefault("IMPACT_SIGNING_KEYS", signing_keys(data_dir))
     with console.status("Migrating the schema"):
         migrations.upgrade(endpoints.owner_url)
     settings = load_settings(data_dir, port=port, workers=workers)

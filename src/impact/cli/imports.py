@@ -28,7 +28,10 @@ INTERRUPTED = 130
 
 @click.group(name="import")
 def imports() -> None:
-    """Import data from files. Nothing is imported unless all of it can be."""
+    """Import data from files, each in one transaction: all that can be kept, or nothing.
+
+    Rows that cannot be kept are listed with their reason in a rejects file.
+    """
 
 
 def _slug(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
@@ -43,14 +46,14 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
     for decorate in (
         data_dir_option,
         click.option("--quiet", is_flag=True, help="No progress bar and no table."),
-        click.option("--json", "as_json", is_flag=True, help="The summary as JSON."),
+        click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON."),
         click.option(
             "--max-rejects",
             type=click.FloatRange(0, 100),
             default=10.0,
             show_default=True,
             metavar="PERCENT",
-            help="Malformed rows above which the whole file is refused.",
+            help="Share of malformed rows above which the whole file is refused.",
         ),
         click.option(
             "--rejects",
@@ -58,7 +61,9 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
             help="Where rejected rows are listed  [default: ./<file>.rejects.csv]",
         ),
         click.option(
-            "--create-tenant", is_flag=True, help="Create the tenant if it does not exist."
+            "--create-tenant",
+            is_flag=True,
+            help="Create the tenant if it does not exist, without users.",
         ),
         click.argument("file", type=click.Path(path_type=Path)),
     ):

@@ -18,11 +18,24 @@ _DRAIN_SECONDS = 10
 
 @click.command()
 @data_dir_option
-@click.option("--host", default=None, help="Address to listen on  [default: 127.0.0.1]")
-@click.option("--port", type=int, default=None, help="Port to listen on  [default: 9000]")
-@click.option("--workers", type=int, default=None, help="Processes  [default: 1]")
+@click.option(
+    "--host", default=None, help="Address to listen on  [default: IMPACT_HOST, else 127.0.0.1]"
+)
+@click.option(
+    "--port", type=int, default=None, help="Port to listen on  [default: IMPACT_PORT, else 9000]"
+)
+@click.option(
+    "--workers",
+    type=int,
+    default=None,
+    help="Processes that serve  [default: IMPACT_WORKERS, else 1]",
+)
 def serve(data_dir: Path, host: str | None, port: int | None, workers: int | None) -> None:
-    """Serve HTTP. Addresses and secrets come from IMPACT_* or from the data directory."""
+    """Serve HTTP until SIGTERM or SIGINT; running requests get ten seconds to end.
+
+    Settings come from IMPACT_*. The database's addresses and the signing keys come from the data
+    directory where no variable gives them.
+    """
     with one_line():
         settings = load_settings(data_dir, host=host, port=port, workers=workers)
         require_free_port(settings.host, settings.port)

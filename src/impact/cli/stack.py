@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from impact.stack import ServerStatus, Stack, StackError
+from impact.cli._tables import markdown_table
+from impact.stack import SETTINGS, ServerStatus, Setting, Stack, StackError
 
 _NOT_RUNNING = 3
 
@@ -78,6 +79,19 @@ def status(data_dir: Path, as_json: bool) -> None:
         click.echo(f"No stack in {data_dir}: start it with 'impact stack up'")
     if not found or not all(s.running for s in found):
         sys.exit(_NOT_RUNNING)
+
+
+@stack.command()
+@json_option
+def settings(as_json: bool) -> None:
+    """List the PostgreSQL settings of the stack with their reasons. Needs no server.
+
+    Your own settings go into postgres.conf in the data directory, which is read last.
+    """
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode([s._asdict() for s in SETTINGS])))
+    else:
+        click.echo(markdown_table(Setting._fields, SETTINGS))
 
 
 def _print(servers: list[ServerStatus]) -> None:

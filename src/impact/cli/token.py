@@ -35,9 +35,18 @@ _USER = Statement(
 @data_dir_option
 @click.option("--tenant", required=True, help="The shop.")
 @click.option("--user", "email", default=None, help="E-mail of a user  [default: the first owner]")
-@click.option("--ttl", type=click.IntRange(60), default=None, help="Seconds it is valid.")
+@click.option(
+    "--ttl",
+    type=click.IntRange(60),
+    default=None,
+    help="Seconds it is valid  [default: IMPACT_TOKEN_TTL]",
+)
 def token(data_dir: Path, tenant: str, email: str | None, ttl: int | None) -> None:
-    """Print a bearer token for a user of a shop."""
+    """Print a bearer token for a user of a shop.
+
+    For scripts on the machine that holds the signing keys; no password is asked for. Send it as
+    "Authorization: Bearer TOKEN".
+    """
     with one_line():
         settings = load_settings(data_dir)
         click.echo(asyncio.run(_issue(settings, validate_slug(tenant), email, ttl)))

@@ -4,6 +4,9 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from impact.engine.cache.remote import Remote
+from impact.engine.cache.tiered import Cache
+from impact.engine.cache.versions import Versions
 from impact.engine.db.cursor import CursorCodec
 from impact.engine.db.monitor import Monitor
 from impact.engine.db.nodes import NodeSet
@@ -21,27 +24,41 @@ class Runtime:
     tokens: Tokens
     passwords: Passwords
     cursors: CursorCodec
+    cache: Cache
 
 
 @contextlib.asynccontextmanager
 async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
-    """Open the pools and the monitor; close them when the block ends.
+    """Open the pools, the monitor and the cache; close them when the block ends.
 
     Raises ConfigurationError where the database's role could read past row-level security.
     """
     nodes = NodeSet(settings)
     passwords = Passwords(settings)
     try:
-        async with Monitor(nodes):
-            database = Database(nodes)
+        async with Monitor(nodes), open_versions(settings) as versions:
+            database = Database(nodes, versions)
             await refuse_unsafe_role(nodes)
-            yield Runtime(
-                settings=settings,
-                database=database,
-                tokens=Tokens(settings),
-                passwords=passwords,
-                cursors=CursorCodec(*(pair.encode() for pair in settings.signing_keys.split(","))),
-            )
+            async with versions, Cache(settings, database, versions) as cache:
+                yield Runtime(
+                    settings=settings,
+                    database=database,
+                    tokens=Tokens(settings),
+                    passwords=passwords,
+                    cursors=CursorCodec([key.encode() for key in settings.keys.values()]),
+                    cache=cache,
+                )
     finally:
         passwords.close()
         await nodes.close()
+
+
+@contextlib.asynccontextmanager
+async def open_versions(settings: Settings) -> AsyncIterator[Versions]:
+    """Raises what the settings' Redis should hear. It hears itself once it is entered too."""
+    remote = Remote(settings) if settings.redis_url else None
+    try:
+        yield Versions(settings, remote)
+    finally:
+        if remote is not None:
+            await remote.close()

@@ -17,26 +17,23 @@ from impact.engine.security.permissions import requires
 async def open_shop(
     runtime: Runtime, context: RequestContext, data: CreateTenant
 ) -> NewTenantResponse:
-    """Open a shop from a context of headquarters.
-
-    The register's row is written first and made durable last: should the shop's own unit of
-    work fail inside, no shop is left behind that nobody can enter.
-    """
+    """Open a shop from a context of headquarters: one unit of work, so that no shop is left
+    behind that nobody can enter."""
     owner = data.owner
     password_hash = "" if owner is None else await runtime.passwords.hash(owner.password)
     token = None
-    async with runtime.database.write(context) as register:
-        await open_tenant(register, data.id, data.name, data.currency_code, data.settings)
-        body = await read.tenants.one(register, data.id)
+    async with runtime.database.write(context) as session:
+        await open_tenant(session, data.id, data.name, data.currency_code, data.settings)
+        body = await read.tenants.one(session, data.id)
         if owner is not None:
-            async with runtime.database.write(context.for_tenant(data.id)) as session:
-                made = await bootstrap(
-                    session,
-                    email=owner.email,
-                    password_hash=password_hash,
-                    first_name=owner.first_name,
-                    last_name=owner.last_name,
-                )
+            await session.switch_tenant(data.id)
+            made = await bootstrap(
+                session,
+                email=owner.email,
+                password_hash=password_hash,
+                first_name=owner.first_name,
+                last_name=owner.last_name,
+            )
             token = made.publishable_token
     return NewTenantResponse(
         tenant=msgspec.json.decode(body, type=TenantOut), publishable_api_key=token

@@ -39,7 +39,8 @@ class Health(Controller):
 
     @get("/ready", opt=public())
     async def ready(self, runtime: Engine) -> Response[Readiness]:
-        """Whether this process can serve. A lost replica slows it and leaves it ready."""
+        """Whether this process can serve. A lost replica slows it and leaves it ready;
+        without a primary it is ``read-only`` and refuses writes one by one."""
         nodes = [
             NodeHealth(
                 name=node.name,
@@ -49,10 +50,13 @@ class Health(Controller):
             )
             for node in runtime.database.nodes.nodes
         ]
+        status = "ready"
         try:
             runtime.database.nodes.primary()
         except UnavailableError:
-            return Response(
-                Readiness(status="no primary", worker=os.getpid(), nodes=nodes), status_code=503
-            )
-        return Response(Readiness(status="ready", worker=os.getpid(), nodes=nodes))
+            # Reads go on without a primary, so this process still has work to do.
+            status = "read-only" if any(node.usable for node in nodes) else "no database"
+        return Response(
+            Readiness(status=status, worker=os.getpid(), nodes=nodes),
+            status_code=503 if status == "no database" else 200,
+        )

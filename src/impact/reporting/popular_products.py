@@ -4,6 +4,8 @@ from uuid import UUID
 
 import msgspec
 
+from impact.engine.cache.decorator import cached
+from impact.engine.cache.kinds import TtlClass, struct_kind
 from impact.engine.db.session import ReadSession
 from impact.engine.db.statements import Statement
 
@@ -53,6 +55,15 @@ _POPULAR_PRODUCTS = Statement(
 )
 
 
+@cached(
+    struct_kind(
+        "popular-products",
+        TtlClass.REPORT,
+        list[PopularProduct],
+        depends=("order", "product"),
+        slow=True,
+    )
+)
 async def popular_products(session: ReadSession, *, limit: int) -> list[PopularProduct]:
     """The ``limit`` products with the most sales, all time; ties go to more units.
 

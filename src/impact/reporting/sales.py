@@ -5,6 +5,8 @@ from typing import Literal
 
 import msgspec
 
+from impact.engine.cache.decorator import cached
+from impact.engine.cache.kinds import TtlClass, struct_kind
 from impact.engine.db.session import ReadSession
 from impact.engine.db.statements import Statement
 
@@ -76,6 +78,7 @@ _TOTAL_OF_CURRENCY = 2
 _TOTAL = 3
 
 
+@cached(struct_kind("sales", TtlClass.REPORT, SalesReport, depends=("order",), slow=True))
 async def sales(
     session: ReadSession, *, interval: Interval, start: dt.date | None, end: dt.date | None
 ) -> SalesReport:

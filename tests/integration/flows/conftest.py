@@ -15,6 +15,7 @@ import pytest
 from impact.engine.db.monitor import Monitor
 from impact.engine.db.nodes import NodeSet
 from impact.engine.db.session import Database
+from impact.engine.runtime import open_versions
 from impact.flows.imports.online_retail import RetailOptions, import_online_retail
 from impact.flows.imports.summary import RetailSummary
 from impact.ops import migrations
@@ -42,9 +43,10 @@ def import_urls(stack: Stack, worker_id: str) -> Iterator[ImportUrls]:
 
 @pytest.fixture(scope="session")
 async def database(import_urls: ImportUrls) -> AsyncIterator[Database]:
-    nodes = NodeSet(Settings(primary_url=import_urls.app, signing_keys="k:" + "x" * 32))
-    async with Monitor(nodes):
-        yield Database(nodes)
+    settings = Settings(primary_url=import_urls.app, signing_keys="k:" + "x" * 32)
+    nodes = NodeSet(settings)
+    async with Monitor(nodes), open_versions(settings) as versions:
+        yield Database(nodes, versions)
     await nodes.close()
 
 

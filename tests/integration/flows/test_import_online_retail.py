@@ -59,7 +59,8 @@ Query = Callable[..., Any]
 
 async def report(database: Database, tenant: str, **period: Any) -> SalesReport:
     async with database.read(system_context(tenant, "test")) as session:
-        return await sales(session, **{"interval": "month", "start": None, "end": None, **period})
+        asked = {"interval": "month", "start": None, "end": None, **period}
+        return await sales.load(session, **asked)
 
 
 async def everything(query: Query, tenant: str) -> list[Any]:
@@ -135,7 +136,7 @@ class TestReconciliation:
         await query(tenant, "UPDATE \"order\" SET status = 'canceled'")
         assert (await report(database, tenant)).rows == []
         async with database.read(system_context(tenant, "test")) as session:
-            assert await popular_products(session, limit=10) == []
+            assert await popular_products.load(session, limit=10) == []
 
     async def test_a_difference_rolls_everything_back(
         self,
@@ -277,7 +278,7 @@ class TestMapping:
     ) -> None:
         await run_retail(retail_file(ROWS), tenant)
         async with database.read(system_context(tenant, "test")) as session:
-            first, *_ = await popular_products(session, limit=1)
+            first, *_ = await popular_products.load(session, limit=1)
         assert (first.title, first.order_count, first.units) == ("WHITE HANGING HEART", 1, 14)
         assert (first.revenue, first.currency_code) == (3570, "gbp")
 

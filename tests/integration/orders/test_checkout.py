@@ -4,9 +4,11 @@ import asyncio
 import uuid
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 
+from impact.stack import Endpoints
 from support.shops import Shop
 
 
@@ -157,6 +159,33 @@ class TestIdempotency:
         )
         assert (await client.post("/store/orders", headers=headers, json=body)).status_code == 200
 
+    async def test_keys_past_their_time_are_cleared_and_free(
+        self, shop: Shop, endpoints: Endpoints, client: httpx.AsyncClient
+    ) -> None:
+        variant = await shop.variant(stock=100)
+        body = {"email": "a@example.com", "lines": [{"variant_id": variant, "quantity": 1}]}
+
+        async def order(key: str) -> str:
+            headers = {**shop.store, "idempotency-key": key}
+            response = await client.post("/store/orders", headers=headers, json=body)
+            assert response.status_code == 200, response.text
+            found: str = response.json()["order"]["id"]
+            return found
+
+        first = [await order(key) for key in ("a", "b", "c")]
+        owner = await asyncpg.connect(endpoints.owner_url)
+        await owner.execute(
+            "UPDATE idempotency_key SET created_at = now() - interval '2 days'"
+            " WHERE tenant_id = $1",
+            shop.tenant,
+        )
+        assert await order("a") not in first
+        keys = await owner.fetch(
+            "SELECT key FROM idempotency_key WHERE tenant_id = $1", shop.tenant
+        )
+        await owner.close()
+        assert [key for (key,) in keys] == ["a"]
+
 
 class TestCompleteCart:
     async def cart(self, shop: Shop, client: httpx.AsyncClient, variant: str) -> str:
@@ -196,6 +225,17 @@ class TestCompleteCart:
             json={"variant_id": variant, "quantity": 1},
         )
         assert added.status_code == 400
+
+    async def test_addresses_come_along(self, shop: Shop, client: httpx.AsyncClient) -> None:
+        cart = await self.cart(shop, client, await shop.variant())
+        address = {"first_name": "Zoë", "city": "Lyon", "country_code": "fr"}
+        body = {"shipping_address": address, "metadata": {"gift": True}}
+        await client.post(f"/store/carts/{cart}", headers=shop.store, json=body)
+        done = await client.post(f"/store/carts/{cart}/complete", headers=shop.store)
+        assert done.status_code == 200, done.text
+        order = done.json()["order"]
+        assert order["shipping_address"].items() >= address.items()
+        assert order["metadata"] == {"gift": True}
 
     async def test_an_empty_cart(self, shop: Shop, client: httpx.AsyncClient) -> None:
         cart = (await client.post("/store/carts", headers=shop.store)).json()["cart"]["id"]

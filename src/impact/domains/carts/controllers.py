@@ -6,7 +6,7 @@ from litestar import Controller, Response, delete, get, post
 from litestar.params import FromPath, JSONBody
 
 from impact.context import shopper
-from impact.domains.carts import read
+from impact.domains.carts import cache, read
 from impact.domains.carts.schemas import (
     AddLine,
     CartResponse,
@@ -18,7 +18,7 @@ from impact.domains.carts.schemas import (
 from impact.domains.carts.service import CartService
 from impact.engine.http import responses
 from impact.engine.http.dependencies import Context, Engine
-from impact.engine.http.routes import written
+from impact.engine.http.routes import one_of, written
 from impact.engine.security.permissions import public
 
 
@@ -38,9 +38,15 @@ class StoreCarts(Controller):
     async def get_cart(
         self, context: Context, runtime: Engine, id: FromPath[UUID]
     ) -> Response[CartResponse]:
-        async with runtime.database.read(context) as session:
-            body = await read.carts.one(session, id, filters={"visible_to": shopper(context)})
-        return responses.entity("cart", body)
+        return await one_of(
+            read.carts,
+            "cart",
+            runtime,
+            context,
+            id,
+            filters={"visible_to": shopper(context)},
+            cached=cache.carts,
+        )
 
     @post("/{id:uuid}", opt=public(), status_code=200)
     async def update_cart(

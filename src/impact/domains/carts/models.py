@@ -8,6 +8,7 @@ from sqlalchemy import CheckConstraint, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+import impact.domains.carts.cache  # noqa: F401 - what a change of these tables touches
 from impact.engine.db.base import Entity, tenant_index, tenant_key
 
 

@@ -36,6 +36,7 @@ _ADD_LINE = Statement(
         SET quantity = l.quantity + excluded.quantity,
             metadata = coalesce(excluded.metadata, l.metadata), updated_at = now()
     """,
+    writes={"cart_line": ":cart_id"},
 )
 _LINE_VARIANT = Statement(
     "carts.line_variant",
@@ -50,10 +51,12 @@ _SET_LINE = Statement(
     UPDATE cart_line SET quantity = :quantity, updated_at = now()
     WHERE tenant_id = :tenant_id AND cart_id = :cart_id AND id = :id
     """,
+    writes={"cart_line": ":cart_id"},
 )
 _REMOVE_LINE = Statement(
     "carts.remove_line",
     "DELETE FROM cart_line WHERE tenant_id = :tenant_id AND cart_id = :cart_id AND id = :id",
+    writes={"cart_line": ":cart_id"},
 )
 
 

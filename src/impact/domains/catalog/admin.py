@@ -6,7 +6,7 @@ from uuid import UUID
 from litestar import Controller, Response, delete, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
-from impact.domains.catalog import read
+from impact.domains.catalog import cache, read
 from impact.domains.catalog.schemas import (
     CategoryList,
     CategoryResponse,
@@ -67,14 +67,23 @@ class AdminProducts(Controller):
             "external_id": external_id,
         }
         return await list_of(
-            read.products, "products", runtime, context, paging, fields=fields, filters=filters
+            read.products,
+            "products",
+            runtime,
+            context,
+            paging,
+            fields=fields,
+            filters=filters,
+            cached=cache.products,
         )
 
     @get("/{id:uuid}", opt=requires("product:read"))
     async def get_product(
         self, context: Context, runtime: Engine, id: FromPath[UUID], fields: Fields = None
     ) -> Response[ProductResponse]:
-        return await one_of(read.products, "product", runtime, context, id, fields=fields)
+        return await one_of(
+            read.products, "product", runtime, context, id, fields=fields, cached=cache.products
+        )
 
     @post("/{id:uuid}", opt=requires("product:update"), status_code=200)
     async def update_product(
@@ -191,6 +200,7 @@ class AdminCollections(Controller):
             paging,
             fields=fields,
             filters=filters,
+            cached=cache.collections,
         )
 
     @post(opt=requires("collection:create"), status_code=200)
@@ -205,7 +215,15 @@ class AdminCollections(Controller):
     async def get_collection(
         self, context: Context, runtime: Engine, id: FromPath[UUID], fields: Fields = None
     ) -> Response[CollectionResponse]:
-        return await one_of(read.collections, "collection", runtime, context, id, fields=fields)
+        return await one_of(
+            read.collections,
+            "collection",
+            runtime,
+            context,
+            id,
+            fields=fields,
+            cached=cache.collections,
+        )
 
     @post("/{id:uuid}", opt=requires("collection:update"), status_code=200)
     async def update_collection(
@@ -258,6 +276,7 @@ class AdminCategories(Controller):
             paging,
             fields=fields,
             filters=filters,
+            cached=cache.categories,
         )
 
     @post(opt=requires("category:create"), status_code=200)
@@ -273,7 +292,13 @@ class AdminCategories(Controller):
         self, context: Context, runtime: Engine, id: FromPath[UUID], fields: Fields = None
     ) -> Response[CategoryResponse]:
         return await one_of(
-            read.categories, "product_category", runtime, context, id, fields=fields
+            read.categories,
+            "product_category",
+            runtime,
+            context,
+            id,
+            fields=fields,
+            cached=cache.categories,
         )
 
     @post("/{id:uuid}", opt=requires("category:update"), status_code=200)

@@ -17,6 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+import impact.domains.catalog.cache  # noqa: F401 - what a change of these tables touches
 from impact.engine.db.base import Entity, TenantScoped, tenant_index, tenant_key
 
 PRODUCT_STATUSES = ("draft", "proposed", "published", "rejected")

@@ -5,7 +5,7 @@ from uuid import UUID
 from litestar import Controller, Response, get
 from litestar.params import FromPath, FromQuery
 
-from impact.domains.catalog import read
+from impact.domains.catalog import cache, read
 from impact.domains.catalog.schemas import (
     CategoryList,
     CategoryResponse,
@@ -63,6 +63,7 @@ class StoreProducts(Controller):
             fields=fields,
             filters=filters,
             currency_code=currency_code or context.currency_code,
+            cached=cache.products,
         )
 
     @get("/{id:uuid}", opt=public())
@@ -82,6 +83,7 @@ class StoreProducts(Controller):
             id,
             fields=fields,
             currency_code=currency_code or context.currency_code,
+            cached=cache.products,
         )
 
 
@@ -106,13 +108,22 @@ class StoreCollections(Controller):
             paging,
             fields=fields,
             filters={"handle": handle},
+            cached=cache.collections,
         )
 
     @get("/{id:uuid}", opt=public())
     async def get_collection(
         self, context: Context, runtime: Engine, id: FromPath[UUID], fields: Fields = None
     ) -> Response[CollectionResponse]:
-        return await one_of(read.collections, "collection", runtime, context, id, fields=fields)
+        return await one_of(
+            read.collections,
+            "collection",
+            runtime,
+            context,
+            id,
+            fields=fields,
+            cached=cache.collections,
+        )
 
 
 class StoreCategories(Controller):
@@ -137,6 +148,7 @@ class StoreCategories(Controller):
             paging,
             fields=fields,
             filters={"handle": handle, "parent_category_id": parent_category_id},
+            cached=cache.categories,
         )
 
     @get("/{id:uuid}", opt=public())
@@ -144,5 +156,11 @@ class StoreCategories(Controller):
         self, context: Context, runtime: Engine, id: FromPath[UUID], fields: Fields = None
     ) -> Response[CategoryResponse]:
         return await one_of(
-            read.store_categories, "product_category", runtime, context, id, fields=fields
+            read.store_categories,
+            "product_category",
+            runtime,
+            context,
+            id,
+            fields=fields,
+            cached=cache.categories,
         )

@@ -7,6 +7,7 @@ from sqlalchemy import Index, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+import impact.domains.customers.cache  # noqa: F401 - what a change of these tables touches
 from impact.engine.db.base import Entity, tenant_index, tenant_key
 
 

@@ -6,12 +6,18 @@ that forgetting one fails closed.
 
 import base64
 from typing import Any
+from uuid import UUID
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from impact.context import HEADQUARTERS, Actor, ActorKind, RequestContext
-from impact.domains.identity.lookup import look_up
+from impact.domains.identity import cache
+from impact.domains.identity.cache import KeyAccess, KeyGrant, UserAccess, UserGrant
+from impact.domains.tenants import cache as tenants
+from impact.domains.tenants.cache import TenantConfig
+from impact.engine.cache.keys import make_key
+from impact.engine.db.session import ReadSession
 from impact.engine.db.statements import Statement
 from impact.engine.http.middleware import NO_TENANT, context_of
 from impact.engine.runtime import Runtime
@@ -33,25 +39,27 @@ CUSTOMER = "customer"
 _USER_ACCESS = Statement(
     "identity.user_access",
     """
-    SELECT u.is_active, t.status, t.currency_code,
-           coalesce((SELECT array_agg(DISTINCT p.permission)
-                       FROM role_assignment a
-                       JOIN rbac_policy p ON p.tenant_id = a.tenant_id AND p.role_id = a.role_id
-                      WHERE a.tenant_id = u.tenant_id AND a.user_id = u.id
-                        AND (a.spans_tenants OR u.tenant_id = :target)), '{}') AS permissions
-    FROM admin_user u LEFT JOIN tenant t ON t.id = :target
+    SELECT u.is_active,
+           coalesce(array_agg(DISTINCT p.permission) FILTER (WHERE p.permission IS NOT NULL),
+                    '{}') AS held,
+           coalesce(array_agg(DISTINCT p.permission) FILTER (WHERE a.spans_tenants
+                    AND p.permission IS NOT NULL), '{}') AS spanning
+    FROM admin_user u
+    LEFT JOIN role_assignment a ON a.tenant_id = u.tenant_id AND a.user_id = u.id
+    LEFT JOIN rbac_policy p ON p.tenant_id = a.tenant_id AND p.role_id = a.role_id
     WHERE u.tenant_id = :tenant_id AND u.id = :user_id
+    GROUP BY u.is_active
     """,
 )
 _KEY_ACCESS = Statement(
     "identity.key_access",
     """
-    SELECT k.id, k.kind, k.revoked_at, t.status, t.currency_code,
+    SELECT k.id, k.kind,
            coalesce((SELECT array_agg(p.permission) FROM rbac_policy p
                       WHERE p.tenant_id = k.tenant_id AND p.role_id = k.role_id), '{}')
              AS permissions
-    FROM api_key k LEFT JOIN tenant t ON t.id = k.tenant_id
-    WHERE k.tenant_id = :tenant_id AND k.token_hash = :token_hash
+    FROM api_key k
+    WHERE k.tenant_id = :tenant_id AND k.token_hash = :token_hash AND k.revoked_at IS NULL
     """,
 )
 _TENANT = Statement(
@@ -81,10 +89,9 @@ async def admin_guard(
     scheme, _, credentials = connection.headers.get("authorization", "").partition(" ")
     token = _bearer(scheme, credentials.strip())
     if token.startswith(("sk_", "pk_")):
-        granted = await _admit_key(runtime, context, token)
+        permissions = await _admit_key(runtime, context, token)
     else:
-        granted = await _admit_user(runtime, context, token)
-    permissions = PermissionSet(granted)
+        permissions = await _admit_user(runtime, context, token)
     connection.scope["state"]["permissions"] = permissions
     mark = handler.opt.get(PERMISSION_KEY)
     if mark is None:
@@ -151,70 +158,84 @@ async def admit_tenant(runtime: Runtime, context: RequestContext) -> None:
     if context.tenant == NO_TENANT:
         message = "name the shop in the header x-tenant-id"
         raise InvalidDataError(message, problems=[Problem(message, parameter="x-tenant-id")])
-    row = await look_up(runtime, context, _TENANT)
-    status, currency = (None, None) if row is None else (row["status"], row["currency_code"])
-    _take_tenant(context, status, currency)
+    key = make_key(context.tenant, "tenant", "config", "config")
+    config = await runtime.cache.get(tenants.config, key, context, _load_config)
+    if config.status is None:
+        raise NotAllowedError(f"there is no shop '{context.tenant}'", code="unknown_tenant")
+    if config.status != "active":
+        message = f"the shop '{context.tenant}' is {config.status}"
+        raise ForbiddenError(message, code="tenant_inactive")
+    if config.currency_code is not None:
+        context.currency_code = config.currency_code
 
 
-async def _admit_user(runtime: Runtime, context: RequestContext, token: str) -> list[str]:
+async def _load_config(session: ReadSession) -> TenantConfig:
+    row = await session.fetch_one(_TENANT)
+    return TenantConfig(*row) if row is not None else TenantConfig(None, None)
+
+
+async def _admit_user(runtime: Runtime, context: RequestContext, token: str) -> PermissionSet:
     actor = runtime.tokens.read(token, ActorKind.USER)
     target = actor.tenant if context.tenant == NO_TENANT else context.tenant
     if actor.tenant not in (target, HEADQUARTERS):
         raise TenantMismatchError(f"this token is for '{actor.tenant}', not for '{target}'")
-    home = context.for_tenant(actor.tenant)
-    row = await look_up(runtime, home, _USER_ACCESS, user_id=actor.id, target=target)
-    _adopt(context, home)
-    if row is None or not row["is_active"]:
+    access = await user_access(runtime, context, actor)
+    if access.grant is None or not access.grant.is_active:
         raise UnauthorizedError("this user can no longer log in")
     context.actor, context.tenant = actor, target
-    _take_tenant(context, row["status"], row["currency_code"])
-    granted: list[str] = row["permissions"]
-    return granted
+    await admit_tenant(runtime, context)
+    return access.held if actor.tenant == target else access.spanning
 
 
-async def _admit_key(runtime: Runtime, context: RequestContext, token: str) -> list[str]:
-    row = await _read_key(runtime, context, token, "secret")
-    if row is None:
+async def user_access(runtime: Runtime, context: RequestContext, actor: Actor) -> UserAccess:
+    """What a user may do at home and elsewhere, compiled: once per change of their tenant's
+    roles, wherever the change was made."""
+
+    async def load(session: ReadSession) -> UserAccess:
+        row = await session.fetch_one(_USER_ACCESS, user_id=actor.id)
+        return UserAccess(None if row is None else UserGrant(*row))
+
+    key = make_key(actor.tenant, "rbac", actor.id, "permissions")
+    return await runtime.cache.get(cache.users, key, context, load)
+
+
+async def _admit_key(runtime: Runtime, context: RequestContext, token: str) -> PermissionSet:
+    access = await _key_access(runtime, context, token, "secret")
+    if access.grant is None:
         raise UnauthorizedError("this API key is not valid")
-    context.actor = Actor(ActorKind.API_KEY, context.tenant, row["id"])
-    granted: list[str] = row["permissions"]
-    return granted
+    await admit_tenant(runtime, context)
+    context.actor = Actor(ActorKind.API_KEY, context.tenant, UUID(access.grant.id))
+    return access.permissions
 
 
 async def _admit_storefront(runtime: Runtime, context: RequestContext, key: str) -> None:
     try:
-        row = await _read_key(runtime, context, key, "publishable")
+        works = (await _key_access(runtime, context, key, "publishable")).grant is not None
     except UnauthorizedError:
-        row = None
-    if row is None:
+        works = False
+    if not works:
         raise NotAllowedError("A valid publishable key is required to proceed with the request")
+    await admit_tenant(runtime, context)
 
 
-async def _read_key(runtime: Runtime, context: RequestContext, token: str, kind: str) -> Any:
+async def _key_access(
+    runtime: Runtime, context: RequestContext, token: str, kind: str
+) -> KeyAccess:
     tenant = tenant_of_api_key(token, kind)
     if context.tenant not in (NO_TENANT, tenant):
         raise TenantMismatchError(f"this key is for '{tenant}', not for '{context.tenant}'")
     context.tenant = tenant
-    row = await look_up(runtime, context, _KEY_ACCESS, token_hash=hash_api_key(token))
-    if row is None or row["kind"] != kind or row["revoked_at"] is not None:
-        return None
-    _take_tenant(context, row["status"], row["currency_code"])
-    return row
+    hashed = hash_api_key(token)
 
+    async def load(session: ReadSession) -> KeyAccess:
+        row = await session.fetch_one(_KEY_ACCESS, token_hash=hashed)
+        if row is None:
+            return KeyAccess(None)
+        return KeyAccess(KeyGrant(str(row["id"]), row["kind"], row["permissions"]))
 
-def _take_tenant(context: RequestContext, status: str | None, currency: str | None) -> None:
-    if status is None:
-        raise NotAllowedError(f"there is no shop '{context.tenant}'", code="unknown_tenant")
-    if status != "active":
-        raise ForbiddenError(f"the shop '{context.tenant}' is {status}", code="tenant_inactive")
-    if currency is not None:
-        context.currency_code = currency
-
-
-def _adopt(context: RequestContext, home: RequestContext) -> None:
-    """Stay on the node that the look-up chose: one node serves the whole request (P1)."""
-    context.node = home.node
-    context.round_trips += home.round_trips
+    key = make_key(tenant, "rbac", hashed.hex(), "key")
+    access = await runtime.cache.get(cache.api_keys, key, context, load)
+    return access if access.grant is None or access.grant.kind == kind else KeyAccess(None)
 
 
 def _bearer(scheme: str, credentials: str) -> str:

@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, Index, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+import impact.domains.identity.cache  # noqa: F401 - what a change of these tables touches
 from impact.engine.db.base import Entity, tenant_index, tenant_key
 
 

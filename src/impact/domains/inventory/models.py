@@ -5,6 +5,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+import impact.domains.inventory.cache  # noqa: F401 - what a change of these tables touches
 from impact.engine.db.base import Entity, tenant_index, tenant_key
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from impact.domains.inventory.models import InventoryLevel
 from impact.engine.db.repository import Repository
-from impact.engine.db.statements import Statement
+from impact.engine.db.statements import ALL, Statement
 
 _RELEASE = Statement(
     "inventory.release",
@@ -31,6 +31,7 @@ _RELEASE = Statement(
     SET reserved_quantity = l.reserved_quantity - k.quantity, updated_at = now()
     FROM locked k WHERE l.tenant_id = :tenant_id AND l.id = k.id
     """,
+    writes={"reservation": ALL, "inventory_level": ALL},
 )
 _SHIP = Statement(
     "inventory.ship",
@@ -65,6 +66,7 @@ _SHIP = Statement(
     )
     SELECT (SELECT count(*) FROM locked) = (SELECT count(*) FROM shipped)
     """,
+    writes={"reservation": ALL, "inventory_level": ALL},
 )
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, UniqueConst
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+import impact.domains.orders.cache  # noqa: F401 - what a change of these tables touches
 from impact.engine.db.base import Entity, tenant_index, tenant_key
 
 ORDER_KINDS = ("sale", "return", "adjustment")

@@ -7,6 +7,7 @@ from sqlalchemy import CheckConstraint, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+import impact.domains.tenants.cache  # noqa: F401 - what a change of these tables touches
 from impact.engine.db.base import Base, utc_now
 
 

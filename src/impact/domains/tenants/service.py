@@ -42,6 +42,13 @@ RESERVED_SLUGS = frozenset(
 """Names that mean something else in an address, a header or a log."""
 
 
+def require_open_slug(slug: str) -> None:
+    """Raise InvalidDataError for a slug that is malformed or reserved."""
+    if validate_slug(slug) in RESERVED_SLUGS:
+        message = f"'{slug}' is reserved"
+        raise InvalidDataError(message, problems=[Problem(message, pointer="/id")])
+
+
 async def open_tenant(
     session: WriteSession,
     slug: str,
@@ -56,9 +63,7 @@ async def open_tenant(
     """
     if session.tenant != HEADQUARTERS:
         raise ForbiddenError("only headquarters opens shops")
-    if validate_slug(slug) in RESERVED_SLUGS:
-        message = f"'{slug}' is reserved"
-        raise InvalidDataError(message, problems=[Problem(message, pointer="/id")])
+    require_open_slug(slug)
     tenant = Tenant(
         id=slug,
         name=name,

@@ -7,7 +7,11 @@ from sqlalchemy import BigInteger, Identity, Index, func
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+from impact.engine.cache.invalidation import declare
 from impact.engine.db.base import TenantScoped
+
+declare("change_record")
+declare("audit_log")
 
 
 class ChangeColumns(TenantScoped):

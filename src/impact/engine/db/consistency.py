@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from impact.errors import InvalidDataError, Problem
 
-_TOKEN = re.compile(r"[0-9A-F]{1,16}")
+_TOKEN = re.compile(r"([0-9A-F]{1,16})(?:_([0-9A-F]{1,13}))?")
 
 
 def parse_lsn(text: str) -> int:
@@ -15,19 +15,24 @@ def parse_lsn(text: str) -> int:
     return (int(high, 16) << 32) | int(low, 16)
 
 
-def format_token(position: int) -> str:
-    """The ``x-consistency-token`` of a WAL position: its hexadecimal digits."""
-    return f"{position:X}"
+def format_token(position: int, raised_at: int = 0) -> str:
+    """The ``x-consistency-token``: a WAL position in hexadecimal, and when the cache was told of
+    it, in microseconds of Redis's clock, where it was."""
+    return f"{position:X}_{raised_at:X}" if raised_at else f"{position:X}"
 
 
-def parse_token(token: str) -> int:
-    """The WAL position in a token. Raises InvalidDataError when it is none of ours."""
-    if not _TOKEN.fullmatch(token):
+def parse_token(token: str) -> tuple[int, int]:
+    """The WAL position in a token, and when the cache was told of it: 0 where it was not.
+
+    Raises InvalidDataError when it is none of ours.
+    """
+    match = _TOKEN.fullmatch(token)
+    if match is None:
         message = "x-consistency-token is not a token this service gave; send it back unchanged"
         raise InvalidDataError(
             message, problems=[Problem(message, parameter="x-consistency-token")]
         )
-    return int(token, 16)
+    return int(match[1], 16), int(match[2] or "0", 16)
 
 
 class Level(enum.Enum):

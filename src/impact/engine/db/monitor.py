@@ -17,7 +17,10 @@ logger = logging.getLogger(__name__)
 _PROBE = """
 SELECT pg_is_in_recovery(),
        CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
-            ELSE pg_current_wal_flush_lsn() END::text
+            ELSE pg_current_wal_flush_lsn() END::text,
+       -- A WAL file's name begins with the timeline, which every promotion raises.
+       CASE WHEN NOT pg_is_in_recovery()
+            THEN substr(pg_walfile_name(pg_current_wal_flush_lsn()), 1, 8) END
 """
 _URGENT_INTERVAL = 0.002
 _PROBE_TIMEOUT = 2.0
@@ -66,10 +69,12 @@ class Monitor:
                 connection = self._connections.get(node)
                 if connection is None or connection.is_closed():
                     connection = await self._connect(node)
-                recovering, position = await connection.fetchrow(_PROBE)  # type: ignore[misc]
+                row = await connection.fetchrow(_PROBE)
+                assert row is not None  # noqa: S101 - a SELECT without FROM
+                recovering, position, timeline = row
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             await self._drop(node)
-            node.lost()
+            node.lost(str(error) or type(error).__name__)
             if was_reachable:
                 logger.warning("database node %s (%s) is gone: %r", node.name, node.address, error)
             return
@@ -83,6 +88,7 @@ class Monitor:
         node.observe(
             primary=not recovering,
             replay=replay,
+            timeline=int(timeline, 16) if timeline else 0,
             lag=0.0 if not recovering else self._nodes.timeline.lag(replay),
         )
         if became_primary or not was_reachable:

@@ -39,15 +39,20 @@ class Node:
         self.primary = False
         self.reachable = False
         self.replay = 0
+        self.timeline = 0
         self.lag = float("inf")
+        self.failure = ""
         self.served = 0
         self._failures = 0
         self._retry_at = 0.0
         self._advanced = asyncio.Event()
 
-    def observe(self, *, primary: bool, replay: int, lag: float) -> None:
-        """Take in what a probe saw and wake the reads that wait for this position."""
+    def observe(self, *, primary: bool, replay: int, lag: float, timeline: int = 0) -> None:
+        """Take in what a probe saw and wake the reads that wait for this position.
+
+        ``timeline`` is a primary's; a replica's is not asked for."""
         self.primary = primary
+        self.timeline = timeline
         self.replay = max(replay, 0)
         self.lag = lag
         if not self.reachable or time.monotonic() >= self._retry_at + _LONGEST_BACK_OFF:
@@ -57,9 +62,10 @@ class Node:
         advanced, self._advanced = self._advanced, asyncio.Event()
         advanced.set()
 
-    def lost(self) -> None:
+    def lost(self, reason: str) -> None:
         """A probe found no server. The next probe that does takes it back at once."""
         self.reachable = False
+        self.failure = reason
 
     def eject(self) -> None:
         """A request failed on the node: it pauses, for twice as long at each failure in a row.
@@ -148,10 +154,16 @@ class NodeSet:
 
     def primary(self) -> Node:
         """The node that takes writes now. Raises UnavailableError while there is none."""
+        # An old primary that comes back unfenced beside the one promoted in its place is on an
+        # older timeline: what it holds is history, and nothing may be read from or written to it.
+        newest = max((node.timeline for node in self.nodes if node.primary), default=0)
         for node in self.nodes:
-            if node.primary and node.usable:
+            if node.primary and node.usable and node.timeline == newest:
                 return node
         raise UnavailableError("no primary database is reachable; writes are refused until one is")
+
+    def has_primary(self) -> bool:
+        return any(node.primary and node.usable for node in self.nodes)
 
     def replicas(self) -> list[Node]:
         return [node for node in self.nodes if not node.primary and node.usable]

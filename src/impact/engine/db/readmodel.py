@@ -180,17 +180,21 @@ class ReadModel:
             if "after" in present:
                 comparison = "<" if descending else ">"
                 keyset = f" AND ({column}, {alias}.id) {comparison} (:after_key, :after_id)"
-            # The page is cut before anything is shaped, and counted only up to the limit.
+            # The page is cut first, so that only its rows are shaped, not those an offset skips;
+            # and rows are counted only up to the limit.
             statement = Statement(
                 f"{self.name}_list",
                 f"""
                 SELECT {alias}.id, {column} AS sort_key, {self._shape}::text AS body,
                        (SELECT count(*) FROM (SELECT 1 FROM {self._table} WHERE {conditions}
                         LIMIT :count_limit) AS counted) AS total
-                FROM {self._table}
-                WHERE {conditions}{keyset}
+                FROM (
+                    SELECT * FROM {self._table}
+                    WHERE {conditions}{keyset}
+                    ORDER BY {column} {way}, {alias}.id {way}
+                    LIMIT :limit OFFSET :offset
+                ) AS {alias}
                 ORDER BY {column} {way}, {alias}.id {way}
-                LIMIT :limit OFFSET :offset
                 """,
             )
             self._lists[key] = statement

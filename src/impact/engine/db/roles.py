@@ -23,9 +23,9 @@ async def refuse_unsafe_role(nodes: NodeSet) -> None:
     any node that answers, and for a database that was never migrated."""
     usable = [node for node in nodes.nodes if node.usable]
     if not usable:
-        addresses = ", ".join(node.address for node in nodes.nodes)
+        found = "; ".join(f"{node.address}: {node.failure}" for node in nodes.nodes)
         raise ConfigurationError(
-            f"no database answers at {addresses}; is it running, and is IMPACT_PRIMARY_URL right?"
+            f"no database answers ({found}); is it running, and is IMPACT_PRIMARY_URL right?"
         )
     for node in usable:
         await _refuse_unsafe_role(node)
@@ -46,4 +46,4 @@ async def _refuse_unsafe_role(node: Node) -> None:
             "security does not bind it; connect as a role that owns nothing, like impact_app"
         )
     if not row["migrated"]:
-        raise ConfigurationError("the database has no schema yet; run: alembic upgrade head")
+        raise ConfigurationError("the database has no schema yet; run: impact db upgrade")

@@ -6,16 +6,19 @@ else in the project says COMMIT (a test checks).
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import asyncpg
-from sqlalchemy import Executable, Select
+from sqlalchemy import Select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import with_loader_criteria
 from sqlalchemy.orm.exc import StaleDataError
+from sqlalchemy.sql.dml import UpdateBase
 
 from impact.context import RequestContext
+from impact.engine.cache.touched import Touched
+from impact.engine.cache.versions import Versions
 from impact.engine.db import tenancy
 from impact.engine.db.base import Base, TenantScoped
 from impact.engine.db.consistency import CAUSAL, Consistency, parse_lsn
@@ -43,19 +46,30 @@ class ReadSession:
         self._driver: asyncpg.Connection = driver
         self._connection = connection
         self._orm_session: AsyncSession | None = None
+        self.position = 0
+        """A WAL position that this session's snapshots contain."""
 
     async def fetch(self, statement: Statement, **values: Any) -> list[asyncpg.Record]:
         """All rows of a named statement."""
         arguments = statement.bind(self.tenant, values)
         self.context.round_trips += 1
         rows: list[asyncpg.Record] = await self._driver.fetch(statement.sql, *arguments)
+        if statement.writes:
+            self._touched(statement, values, rows)
         return rows
 
-    async def fetch_one(self, statement: Statement, **values: Any) -> asyncpg.Record | None:
-        """The first row of a named statement, or None."""
+    async def fetch_one(
+        self, statement: Statement, *, timeout: float | None = None, **values: Any
+    ) -> asyncpg.Record | None:
+        """The first row of a named statement, or None; ``timeout`` in seconds replaces the
+        connection's."""
         arguments = statement.bind(self.tenant, values)
         self.context.round_trips += 1
-        return await self._driver.fetchrow(statement.sql, *arguments)
+        row = await self._driver.fetchrow(statement.sql, *arguments, timeout=timeout)
+        if statement.writes:
+            # The one row that was fetched may not tell of all that were written.
+            self._touched(statement, values, None)
+        return row
 
     async def fetch_value(self, statement: Statement, **values: Any) -> Any:
         """The first column of the first row, or None."""
@@ -77,6 +91,11 @@ class ReadSession:
         if found is None:
             raise NotFoundError(missing)
         return found
+
+    def _touched(
+        self, statement: Statement, values: Mapping[str, Any], rows: Sequence[Any] | None
+    ) -> None:
+        """Only a unit of work has something to raise."""
 
     @property
     def _orm(self) -> AsyncSession:
@@ -102,6 +121,20 @@ class WriteSession(ReadSession):
     def __init__(self, context: RequestContext, connection: AsyncConnection, driver: Any) -> None:
         super().__init__(context, connection, driver)
         self._after_commit: list[AfterCommit] = []
+        self.touched = Touched()
+        """What the cache will be told of. Whoever writes past ``execute``, with ``driver``, adds
+        the table here."""
+
+    def _touched(
+        self, statement: Statement, values: Mapping[str, Any], rows: Sequence[Any] | None
+    ) -> None:
+        self.touched.statement(statement, self.tenant, values, rows)
+
+    @property
+    def _orm(self) -> AsyncSession:
+        if self._orm_session is None:
+            self.touched.watch(super()._orm.sync_session)
+        return super()._orm
 
     def add(self, *entities: Base) -> None:
         """Insert the entities, and what hangs on them, at the next flush as this tenant's."""
@@ -131,16 +164,24 @@ class WriteSession(ReadSession):
     async def refresh(self, entity: TenantScoped, *attributes: str) -> None:
         await self._orm.refresh(entity, attributes or None)
 
-    async def execute(self, statement: Statement, **values: Any) -> str:
-        """Run a named statement that returns no rows; answers its command tag."""
+    async def execute(
+        self, statement: Statement, *, timeout: float | None = None, **values: Any
+    ) -> str:
+        """Run a named statement that returns no rows; answers its command tag.
+
+        ``timeout`` in seconds replaces the connection's.
+        """
         arguments = statement.bind(self.tenant, values)
         self.context.round_trips += 1
-        tag: str = await self._driver.execute(statement.sql, *arguments)
+        tag: str = await self._driver.execute(statement.sql, *arguments, timeout=timeout)
+        if statement.writes:
+            self.touched.statement(statement, self.tenant, values)
         return tag
 
-    async def execute_orm(self, query: Executable) -> None:
+    async def execute_orm(self, query: UpdateBase) -> None:
         """Run an ORM-enabled INSERT, UPDATE or DELETE; the caller filters on the tenant."""
         await self._orm.execute(query)
+        self.touched.table(query.entity_description["table"].name, self.tenant)
 
     @property
     def driver(self) -> asyncpg.Connection:
@@ -163,10 +204,14 @@ class WriteSession(ReadSession):
 
 
 class Database:
-    """The sessions of one process: ``async with database.write(context) as session``."""
+    """The sessions of one process: ``async with database.write(context) as session``.
 
-    def __init__(self, nodes: NodeSet) -> None:
+    ``versions`` is told of each commit before and after it.
+    """
+
+    def __init__(self, nodes: NodeSet, versions: Versions) -> None:
         self.nodes = nodes
+        self.versions = versions
 
     @contextlib.asynccontextmanager
     async def read(
@@ -186,6 +231,7 @@ class Database:
         async with contextlib.AsyncExitStack() as stack:
             while True:
                 node = await self.nodes.choose(context, consistency)
+                position = node.replay
                 try:
                     connection, driver = await self._begin(stack, node, context, text)
                 except DRIVER_ERRORS as error:
@@ -196,6 +242,7 @@ class Database:
                 break
             node.served += 1
             session = ReadSession(context, connection, driver)
+            session.position = position
             with self._translated(node, context, writing=False):
                 yield session
                 # Ends the transaction; nothing was changed, so there is nothing to commit.
@@ -222,6 +269,7 @@ class Database:
                 node = self.nodes.primary()
                 with self._translated(node, context, writing=True):
                     connection, driver = await self._begin(stack, node, context, text)
+            told = context.token == 0 or context.raised_at > 0
             context.wrote = True
             context.node = node
             node.served += 1
@@ -230,11 +278,23 @@ class Database:
                 yield session
                 if session._orm_session is not None:
                     await session.flush()
+                touched = session.touched.by_tenant()
+                raised = await self.versions.announce(touched) if touched else None
                 context.round_trips += 2
                 if await driver.execute("COMMIT") != "COMMIT":
                     # A statement failed and somebody swallowed its error: PostgreSQL rolled back.
+                    if raised is not None:
+                        await self.versions.settle(raised, 0)
                     raise ImpactError("the change failed and was rolled back")
-                context.token = max(context.token, await _position(driver))
+                position = await _position(driver)
+                context.token = max(context.token, position)
+                if raised is None:
+                    # Nothing that is cached has changed: the caller has nothing to wait for.
+                    clock = max(context.raised_at, 1)
+                else:
+                    clock = await self.versions.settle(raised, position)
+                # A write of before that the cache was not told of stays one.
+                context.raised_at = clock if told else 0
             for effect in session._after_commit:
                 await effect()
 

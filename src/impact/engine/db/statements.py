@@ -9,12 +9,21 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+ALL = "*"
+"""In ``writes``: the statement does not tell which rows it touches."""
 _PARAMETER = re.compile(
     r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|(?<![:\w]):([a-z_][a-z0-9_]*)""", re.DOTALL
 )
 """A parameter; constants, quoted names and comments are matched first, so that a colon inside
 them stays."""
 _NAME = re.compile(r"[a-z]+(_[a-z]+)*\.[a-z]+(_[a-z]+)*")
+
+_TARGET = re.compile(
+    r"\b(?:INSERT\s+INTO|DELETE\s+FROM|MERGE\s+INTO|(?<!FOR\s)(?<!FOR NO KEY\s)(?<!DO\s)UPDATE)"
+    r'\s+(?:ONLY\s+)?"?(?!SET\b|OF\b)([a-z_]+)',
+    re.IGNORECASE,
+)
+"""A table that a statement writes to."""
 
 registry: dict[str, list["Statement"]] = {}
 """Every statement of the process by name; variants of one statement share theirs."""
@@ -25,11 +34,22 @@ class Statement:
 
     ``:tenant_id`` is bound by the session and must occur, so that no statement can forget whose
     rows it touches; ``tenantless`` is the explicit mark of the few that touch none.
+
+    ``writes`` maps each table it writes to where the ids of the touched entities stand, as
+    ``impact.engine.cache.invalidation`` declares them for the table: ``:name`` for a parameter,
+    ``name`` for a column of the rows it returns, ``ALL`` where it does not tell.
     """
 
-    __slots__ = ("name", "parameters", "sql")
+    __slots__ = ("declared", "name", "parameters", "sql", "writes")
 
-    def __init__(self, name: str, sql: str, *, tenantless: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        sql: str,
+        *,
+        tenantless: bool = False,
+        writes: Mapping[str, str] | None = None,
+    ) -> None:
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is not of the form domain.operation")
         order: dict[str, int] = {}
@@ -45,6 +65,11 @@ class Statement:
         self.name = name
         self.sql = f"/*db_operation='{name}'*/ {body}"
         self.parameters = tuple(order)
+        self.declared = writes is not None
+        self.writes = dict.fromkeys(_TARGET.findall(body), ALL) | dict(writes or {})
+        unknown = [w for w in self.writes.values() if w[0] == ":" and w[1:] not in order]
+        if unknown:
+            raise ValueError(f"statement {name} has no parameter {', '.join(unknown)}")
         registry.setdefault(name, []).append(self)
 
     def bind(self, tenant: str, values: Mapping[str, Any]) -> list[Any]:

@@ -15,6 +15,7 @@ from impact.errors import ImpactError
 
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _BRACKETS = re.compile(rb"(?:^|(?<=&))([\w.]+)(?:\[\d*\]|%5B\d*%5D)(?==)", re.IGNORECASE)
+_GZIP = re.compile(rb"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?(?:,|\s|$))", re.IGNORECASE)
 _MOST_TRIES = 3
 _SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -82,7 +83,7 @@ class _Responder:
                 headers += _SECURITY_HEADERS
                 headers.append((b"x-request-id", context.request_id.encode()))
                 if context.wrote and context.token:
-                    token = format_token(context.token).encode()
+                    token = format_token(context.token, context.raised_at).encode()
                     headers.append((b"x-consistency-token", token))
                 message["headers"] = headers
         elif message["type"] == "http.response.body" and self._head:
@@ -98,6 +99,7 @@ def _make_context(headers: dict[bytes, bytes]) -> RequestContext:
         tenant=NO_TENANT,
         actor=Actor(ActorKind.ANONYMOUS, NO_TENANT),
         request_id=request_id,
+        takes_gzip=bool(_GZIP.search(headers.get(b"accept-encoding", b""))),
     )
 
 
@@ -110,7 +112,7 @@ def _read_headers(context: RequestContext, headers: dict[bytes, bytes]) -> Impac
             context.tenant = validate_slug(unquote(tenant.decode("latin-1")))
         token = headers.get(b"x-consistency-token")
         if token is not None:
-            context.token = parse_token(token.decode("latin-1"))
+            context.token, context.raised_at = parse_token(token.decode("latin-1"))
     except ImpactError as error:
         return error
     return None

@@ -6,7 +6,12 @@ from typing import Any
 import msgspec
 from litestar import MediaType, Response
 
+from impact.context import RequestContext
+from impact.engine.cache.kinds import Body
 from impact.engine.db.readmodel import Page, PageRequest
+
+_WORTH_GZIP = 1024
+"""Bytes; below, the headers of a packet weigh more than what is saved."""
 
 
 def json_body(body: str | bytes, *, status: int = 200) -> Response[Any]:
@@ -15,23 +20,43 @@ def json_body(body: str | bytes, *, status: int = 200) -> Response[Any]:
     return Response(content=content, status_code=status, media_type=MediaType.JSON)
 
 
+def ready(body: Body, context: RequestContext) -> Response[Any]:
+    """A body as it was cached; gzipped for a client that takes it and wherever it pays."""
+    if len(body.json) < _WORTH_GZIP:
+        return json_body(body.json)
+    response = json_body(body.gzip() if context.takes_gzip else body.json)
+    if context.takes_gzip:
+        response.headers["content-encoding"] = "gzip"
+    response.headers["vary"] = "accept-encoding"
+    return response
+
+
 def entity(key: str, body: str, *, fields: str | None = None, status: int = 200) -> Response[Any]:
     """``{"product": {...}}``."""
-    return json_body(f'{{"{key}":{select_fields(body, fields)}}}', status=status)
+    return json_body(entity_body(key, body, fields=fields), status=status)
+
+
+def entity_body(key: str, body: str, *, fields: str | None = None) -> bytes:
+    return f'{{"{key}":{select_fields(body, fields)}}}'.encode()
 
 
 def page(
     key: str, found: Page, request: PageRequest, *, fields: str | None = None
 ) -> Response[Any]:
+    """The page of a list."""
+    return json_body(page_body(key, found, request, fields=fields))
+
+
+def page_body(key: str, found: Page, request: PageRequest, *, fields: str | None = None) -> bytes:
     """``{"products": [...], "count", "offset", "limit", "next_cursor"}``."""
     items: Iterable[str] = found.items
     if fields:
         items = (select_fields(item, fields) for item in items)
     cursor = "null" if found.next_cursor is None else f'"{found.next_cursor}"'
-    return json_body(
+    return (
         f'{{"{key}":[{",".join(items)}],"count":{found.count},"offset":{request.offset},'
         f'"limit":{request.limit},"next_cursor":{cursor}}}'
-    )
+    ).encode()
 
 
 def deleted(object_name: str, id: object, *, parent: str | None = None) -> Response[Any]:

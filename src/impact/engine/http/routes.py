@@ -7,6 +7,8 @@ from uuid import UUID
 from litestar import Response
 
 from impact.context import RequestContext
+from impact.engine.cache.keys import digest, make_key
+from impact.engine.cache.kinds import Body, Kind
 from impact.engine.db.readmodel import PageRequest, ReadModel
 from impact.engine.db.session import ReadSession
 from impact.engine.http import responses
@@ -23,13 +25,17 @@ async def list_of(
     fields: str | None = None,
     filters: Mapping[str, Any] | None = None,
     parent: tuple[ReadModel, UUID] | None = None,
+    cached: Kind[Body] | None = None,
     **values: Any,
 ) -> Response[Any]:
     """The page of a read model that a request asks for: one statement on one node.
 
     ``parent`` is the entity whose children are listed. Raises NotFoundError where it is none.
+    ``cached`` keeps the body, unless the request searches by free text, of which there is no
+    end.
     """
-    async with runtime.database.read(context) as session:
+
+    async def load(session: ReadSession) -> Body:
         if parent is not None:
             await parent[0].one(session, parent[1])
         found = await model.page(
@@ -40,7 +46,15 @@ async def list_of(
             filters=filters,
             **values,
         )
-    return responses.page(key, found, paging, fields=fields)
+        return Body(responses.page_body(key, found, paging, fields=fields))
+
+    if cached is None or (filters or {}).get("q") is not None:
+        async with runtime.database.read(context) as session:
+            return responses.json_body((await load(session)).json)
+    asked = digest(model.name, key, paging, fields, filters, parent and parent[1], values)
+    name = make_key(context.tenant, cached.entity, "list", asked)
+    body = await runtime.cache.get(cached, name, context, load)
+    return responses.ready(body, context)
 
 
 async def one_of(
@@ -51,12 +65,23 @@ async def one_of(
     id: UUID | str,
     *,
     fields: str | None = None,
+    filters: Mapping[str, Any] | None = None,
+    cached: Kind[Body] | None = None,
     **values: Any,
 ) -> Response[Any]:
-    """One entity of a read model. Raises NotFoundError."""
-    async with runtime.database.read(context) as session:
-        body = await model.one(session, id, **values)
-    return responses.entity(key, body, fields=fields)
+    """One entity of a read model, whose body ``cached`` keeps. Raises NotFoundError."""
+
+    async def load(session: ReadSession) -> Body:
+        found = await model.one(session, id, filters=filters, **values)
+        return Body(responses.entity_body(key, found, fields=fields))
+
+    if cached is None:
+        async with runtime.database.read(context) as session:
+            return responses.json_body((await load(session)).json)
+    asked = digest(model.name, key, fields, filters, values)
+    name = make_key(context.tenant, cached.entity, id, asked)
+    body = await runtime.cache.get(cached, name, context, load, id=id)
+    return responses.ready(body, context)
 
 
 async def written(

@@ -27,9 +27,8 @@ class Tokens:
     """
 
     def __init__(self, settings: Settings) -> None:
-        pairs = [pair.split(":", 1) for pair in settings.signing_keys.split(",")]
-        self._keys = dict(pairs)
-        self._signing_kid = pairs[0][0]
+        self._keys = settings.keys
+        self._signing_kid = next(iter(self._keys))
         self._ttl = settings.token_ttl
 
     def issue(self, actor: Actor, *, ttl: int | None = None) -> str:

@@ -57,16 +57,9 @@ async def load_basket(session: WriteSession, id: UUID) -> tuple[Basket | None, s
             email=row["email"],
             customer_id=row["customer_id"] or customer_of(session),
             cart_id=id,
-            shipping_address=_decoded(row["shipping_address"]),
-            billing_address=_decoded(row["billing_address"]),
-            metadata=_decoded(row["metadata"]),
+            shipping_address=row["shipping_address"],
+            billing_address=row["billing_address"],
+            metadata=row["metadata"],
         ),
         "",
     )
-
-
-def _decoded(value: str | None) -> dict[str, object] | None:
-    if value is None:
-        return None
-    decoded: dict[str, object] = msgspec.json.decode(value)
-    return decoded

@@ -15,7 +15,7 @@ from impact.context import ActorKind
 from impact.domains.orders.schemas import AddressInput, OrderItemOut, OrderOut
 from impact.engine.db.base import new_id, utc_now
 from impact.engine.db.session import WriteSession
-from impact.engine.db.statements import Statement
+from impact.engine.db.statements import ALL, Statement
 from impact.engine.schemas import Metadata, bounded_metadata
 from impact.errors import (
     IdempotencyMismatchError,
@@ -28,10 +28,18 @@ MOST_TOTAL = 10**15
 """The largest total of an order in minor units: far below what a bigint or a double holds."""
 
 # The first to insert a key goes on; whoever comes meanwhile waits for its transaction, then
-# finds the answer. A key past its time is taken over as if new.
+# finds the answer. A key past its time is taken over as if new. Each claim clears away a few keys
+# whose time is over, so that the table stays as large as one key's lifetime.
 _CLAIM = Statement(
     "checkout.claim_key",
     """
+    WITH cleared AS (
+        DELETE FROM idempotency_key d WHERE d.tenant_id = :tenant_id AND d.id = ANY(ARRAY(
+            SELECT o.id FROM idempotency_key o
+            WHERE o.tenant_id = :tenant_id AND o.key <> :key
+              AND o.created_at < now() - make_interval(secs => :ttl)
+            ORDER BY o.created_at LIMIT 5 FOR UPDATE SKIP LOCKED))
+    )
     INSERT INTO idempotency_key AS k (tenant_id, id, scope, key, request_hash)
     VALUES (:tenant_id, :id, :scope, :key, :request_hash)
     ON CONFLICT (tenant_id, scope, key) DO UPDATE
@@ -40,6 +48,7 @@ _CLAIM = Statement(
         WHERE k.created_at < now() - make_interval(secs => :ttl)
     RETURNING id
     """,
+    writes={"idempotency_key": ALL},
 )
 _ANSWER = Statement(
     "checkout.answer_of_key",
@@ -82,6 +91,7 @@ _TAKE_STOCK = Statement(
          AND vp.currency_code = :currency_code
     LEFT JOIN taken t ON t.variant_id = w.variant_id
     """,
+    writes={"inventory_level": "product_id"},
 )
 _PLACE = Statement(
     "checkout.place",
@@ -118,6 +128,14 @@ _PLACE = Statement(
     UPDATE idempotency_key SET order_id = :order_id, response = :response, updated_at = now()
     WHERE tenant_id = :tenant_id AND id = :key_id
     """,
+    writes={
+        "order": ALL,
+        "order_line": ALL,
+        "reservation": ALL,
+        "order_event": ALL,
+        "cart": ":cart_id",
+        "idempotency_key": ALL,
+    },
 )
 
 

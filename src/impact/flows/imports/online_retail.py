@@ -136,7 +136,7 @@ async def _import_tenant(session: WriteSession, summary: RetailSummary, progress
 
 async def _net_sales(session: WriteSession) -> int:
     """The tenant's sales report, all time, in minor units of the file's currency."""
-    report = await sales(session, interval="month", start=None, end=None)
+    report = await sales.load(session, interval="month", start=None, end=None)
     return sum(total.net for total in report.totals if total.currency_code == sql.CURRENCY)
 
 

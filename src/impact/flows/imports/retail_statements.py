@@ -5,7 +5,7 @@ is refused; all that follows is INSERT ... SELECT as the tenant. The statements 
 ``DROP_PRESENT`` see staged rows alone that are new.
 """
 
-from impact.engine.db.statements import Statement
+from impact.engine.db.statements import ALL, Statement
 from impact.flows.imports.ids import uuid7_at, uuid7_like
 
 STAGING_TABLE = "import_row"
@@ -76,6 +76,7 @@ FIND_ORDERS = Statement(
     ) AS i
     LEFT JOIN "order" o ON o.tenant_id = :tenant_id AND o.external_id = i.invoice
     """,
+    writes={"import_order": ALL},
 )
 
 # A row is present when its invoice's order holds a line with the same stock code, quantity and
@@ -109,6 +110,7 @@ DROP_PRESENT = Statement(
     )
     SELECT count(*) AS rows, coalesce(sum(amount), 0)::bigint AS amount FROM dropped
     """,
+    writes={"import_row": ALL},
 )
 
 INSERT_CUSTOMERS = Statement(
@@ -129,6 +131,7 @@ INSERT_CUSTOMERS = Statement(
       SELECT FROM customer k WHERE k.tenant_id = :tenant_id AND k.external_id = c.customer)
     ORDER BY c.seen_at, c.customer
     """,
+    writes={"customer": ALL},
 )
 
 # A product goes by its most frequent description and its most frequent price, of equally
@@ -160,6 +163,7 @@ FIND_PRODUCTS = Statement(
     LEFT JOIN product p ON p.tenant_id = :tenant_id AND p.external_id = s.sku
     LEFT JOIN product_variant v ON v.tenant_id = :tenant_id AND v.sku = s.sku
     """,
+    writes={"import_product": ALL},
 )
 
 # The handle ends in the stock code; should it be taken all the same, a digest is added.
@@ -184,6 +188,7 @@ INSERT_PRODUCTS = Statement(
     ) AS h
     ORDER BY h.seen_at, h.sku
     """,
+    writes={"product": ALL},
 )
 
 # The file knows no stock, so none is managed: every variant can be sold.
@@ -197,6 +202,7 @@ INSERT_VARIANTS = Statement(
     WHERE tenant_id = :tenant_id AND is_new
     ORDER BY seen_at, sku
     """,
+    writes={"product_variant": ALL},
 )
 
 INSERT_PRICES = Statement(
@@ -208,6 +214,7 @@ INSERT_PRICES = Statement(
     FROM import_product
     WHERE tenant_id = :tenant_id AND is_new AND price IS NOT NULL
     """,
+    writes={"variant_price": ALL},
 )
 
 INSERT_LEVELS = Statement(
@@ -218,6 +225,7 @@ INSERT_LEVELS = Statement(
     FROM import_product
     WHERE tenant_id = :tenant_id AND is_new
     """,
+    writes={"inventory_level": ALL},
 )
 
 _TOTALS = """
@@ -251,6 +259,7 @@ INSERT_ORDERS = Statement(
     WHERE o.tenant_id = :tenant_id AND o.is_new
     ORDER BY o.placed_at, o.invoice
     """,
+    writes={"order": ALL},
 )
 
 EXTEND_ORDERS = Statement(
@@ -271,6 +280,7 @@ EXTEND_ORDERS = Statement(
     ) AS t
     WHERE k.tenant_id = :tenant_id AND k.id = t.id
     """,
+    writes={"order": ALL},
 )
 
 INSERT_LINES = Statement(
@@ -295,4 +305,5 @@ INSERT_LINES = Statement(
       ON p.tenant_id = r.tenant_id AND p.sku = r.sku AND NOT r.is_charge
     WHERE r.tenant_id = :tenant_id
     """,
+    writes={"order_line": ALL},
 )

@@ -1,6 +1,6 @@
 """The statements of the Shopify import. Each takes a batch of rows as one JSON array."""
 
-from impact.engine.db.statements import Statement
+from impact.engine.db.statements import ALL, Statement
 from impact.flows.imports.ids import uuid7_at
 
 FIND_HANDLES = Statement(
@@ -21,6 +21,7 @@ INSERT_CATEGORIES = Statement(
     FROM jsonb_to_recordset(:rows::jsonb) AS r(id uuid, name text, handle text)
     ON CONFLICT (tenant_id, handle) DO NOTHING
     """,
+    writes={"product_category": ALL},
 )
 
 INSERT_PRODUCTS = Statement(
@@ -34,6 +35,7 @@ INSERT_PRODUCTS = Statement(
       id uuid, title text, description text, handle text, status text, thumbnail text,
       is_giftcard boolean, vendor text, tags text[])
     """,
+    writes={"product": ALL},
 )
 
 LINK_CATEGORIES = Statement(
@@ -44,6 +46,7 @@ LINK_CATEGORIES = Statement(
     FROM jsonb_to_recordset(:rows::jsonb) AS r(id uuid, category_handle text)
     JOIN product_category c ON c.tenant_id = :tenant_id AND c.handle = r.category_handle
     """,
+    writes={"product_category_product": ALL},
 )
 
 INSERT_OPTIONS = Statement(
@@ -54,6 +57,7 @@ INSERT_OPTIONS = Statement(
     FROM jsonb_to_recordset(:rows::jsonb) AS r(
       id uuid, product_id uuid, title text, values text[], rank integer)
     """,
+    writes={"product_option": ALL},
 )
 
 INSERT_VARIANTS = Statement(
@@ -69,6 +73,7 @@ INSERT_VARIANTS = Statement(
       variant_rank integer, manage_inventory boolean, allow_backorder boolean, weight integer,
       metadata jsonb)
     """,
+    writes={"product_variant": ALL},
 )
 
 INSERT_PRICES = Statement(
@@ -78,6 +83,7 @@ INSERT_PRICES = Statement(
     SELECT :tenant_id, {uuid7_at("now()")}, r.id, :currency::text, r.amount
     FROM jsonb_to_recordset(:rows::jsonb) AS r(id uuid, amount bigint)
     """,
+    writes={"variant_price": ALL},
 )
 
 INSERT_LEVELS = Statement(
@@ -87,6 +93,7 @@ INSERT_LEVELS = Statement(
     SELECT :tenant_id, {uuid7_at("now()")}, r.id, r.stock
     FROM jsonb_to_recordset(:rows::jsonb) AS r(id uuid, stock integer)
     """,
+    writes={"inventory_level": ALL},
 )
 
 INSERT_IMAGES = Statement(
@@ -96,4 +103,5 @@ INSERT_IMAGES = Statement(
     SELECT :tenant_id, r.id, r.product_id, r.url, r.rank
     FROM jsonb_to_recordset(:rows::jsonb) AS r(id uuid, product_id uuid, url text, rank integer)
     """,
+    writes={"product_image": ALL},
 )

@@ -7,9 +7,14 @@ from typing import Any, NamedTuple
 import asyncpg
 
 from impact.context import HEADQUARTERS, system_context
+from impact.domains.tenants.service import require_open_slug
+from impact.engine.cache.invalidation import declare
 from impact.engine.db.session import Database, WriteSession
-from impact.engine.db.statements import Statement
+from impact.engine.db.statements import ALL, Statement
 from impact.errors import ConflictError, NotFoundError
+
+for _staging in ("import_row", "import_order", "import_product"):
+    declare(_staging)
 
 LONGEST_STATEMENT = 3600.0
 """Seconds the client waits for one set-based statement, in place of the pool's own bound."""
@@ -49,6 +54,7 @@ _CREATE_TENANT = Statement(
     INSERT INTO tenant (id, name, currency_code)
     VALUES (:tenant_id, :name::text, :currency_code::text)
     """,
+    writes={"tenant": ALL},
 )
 
 
@@ -68,10 +74,7 @@ async def import_transaction(database: Database, reason: str) -> AsyncIterator[W
 
 async def run(session: WriteSession, statement: Statement, **values: Any) -> int:
     """Run a set-based statement for the session's tenant; answers how many rows it changed."""
-    session.context.round_trips += 1
-    tag: str = await session.driver.execute(
-        statement.sql, *statement.bind(session.tenant, values), timeout=LONGEST_STATEMENT
-    )
+    tag = await session.execute(statement, timeout=LONGEST_STATEMENT, **values)
     last = tag.rsplit(" ", 1)[-1]
     return int(last) if last.isdigit() else 0
 
@@ -91,13 +94,15 @@ async def open_tenant(
 ) -> OpenTenant:
     """Go on as ``tenant``, which is created with ``name`` and ``currency`` if it is missing.
 
-    Raises NotFoundError when it is missing and ``create`` is false.
+    Raises NotFoundError when it is missing and ``create`` is false, InvalidDataError for a name
+    that is reserved.
     """
     found = await enter_tenant(session, tenant)
     if found is not None:
         return OpenTenant(created=False, currency=found)
     if not create:
         raise NotFoundError(f"tenant '{tenant}' does not exist; --create-tenant creates it")
+    require_open_slug(tenant)
     await session.execute(_CREATE_TENANT, name=name, currency_code=currency)
     return OpenTenant(created=True, currency=currency)
 
@@ -109,9 +114,6 @@ async def run_all(session: WriteSession, statements: Iterable[Statement]) -> Non
 
 async def fetch_row(session: WriteSession, statement: Statement, **values: Any) -> asyncpg.Record:
     """The one row of a set-based statement that always answers one, such as an aggregate."""
-    session.context.round_trips += 1
-    row = await session.driver.fetchrow(
-        statement.sql, *statement.bind(session.tenant, values), timeout=LONGEST_STATEMENT
-    )
+    row = await session.fetch_one(statement, timeout=LONGEST_STATEMENT, **values)
     assert row is not None  # noqa: S101 - an aggregate always answers
     return row

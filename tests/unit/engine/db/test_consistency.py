@@ -12,9 +12,9 @@ from impact.errors import InvalidDataError
 positions = st.integers(0, 2**64 - 1)
 
 
-@given(positions)
-def test_tokens_round_trip(position):
-    assert parse_token(format_token(position)) == position
+@given(positions, st.integers(0, 2**52 - 1))
+def test_tokens_round_trip(position, raised_at):
+    assert parse_token(format_token(position, raised_at)) == (position, raised_at)
 
 
 @given(positions, positions)
@@ -26,17 +26,25 @@ def test_positions_compare_as_in_postgresql(one, other):
     assert (parse_lsn(lsn(one)) < parse_lsn(lsn(other))) == (one < other)
 
 
-@given(st.text(max_size=20))
+@given(st.text("0123456789ABCDEFabcdef_x \n", max_size=32))
 def test_nothing_else_is_a_token(text):
-    if 0 < len(text) <= 16 and set(text) <= set("0123456789ABCDEF"):
-        assert parse_token(text) == int(text, 16)
+    position, separator, raised_at = text.partition("_")
+    hexadecimal = set("0123456789ABCDEF")
+    if (
+        0 < len(position) <= 16
+        and hexadecimal.issuperset(position + raised_at)
+        and len(raised_at) in (range(1, 14) if separator else [0])
+    ):
+        assert parse_token(text) == (int(position, 16), int(raised_at or "0", 16))
         return
     with pytest.raises(InvalidDataError) as raised:
         parse_token(text)
     assert raised.value.problems[0].parameter == "x-consistency-token"
 
 
-@pytest.mark.parametrize("token", ["", "ff", "F" * 17, "F\n", " F", "0x1", "+1", "1_0", "\u0661"])
+@pytest.mark.parametrize(
+    "token", ["", "ff", "F" * 17, "F\n", " F", "0x1", "+1", "1__0", "1_", "_1", "\u0661", "1_1\n"]
+)
 def test_no_token(token):
     with pytest.raises(InvalidDataError):
         parse_token(token)

@@ -1,0 +1,104 @@
+"""Kinds of entries: what is cached, for how long, and on what it depends."""
+
+import enum
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import msgspec
+
+from impact.engine.cache import codec
+from impact.engine.db.consistency import CAUSAL, Consistency
+from impact.settings import Settings
+
+T = TypeVar("T")
+
+
+class TtlClass(enum.Enum):
+    """The classes of data, whose times are settings: ``IMPACT_<class>_CACHE_TTL``."""
+
+    RBAC = "rbac"
+    TENANT = "tenant"
+    CATALOG = "catalog"
+    CART = "cart"
+    REPORT = "report"
+
+    def times(self, settings: Settings) -> tuple[float, float]:
+        """Seconds in L1 and in L2."""
+        if self is TtlClass.RBAC:
+            return settings.rbac_cache_ttl, settings.rbac_cache_shared_ttl
+        seconds: float = getattr(settings, f"{self.value}_cache_ttl")
+        return seconds, seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T]):
+    """``entity`` names the kind in keys and figures. ``depends`` names the entities a change of
+    which ends an entry. ``negative`` keeps that a thing was not found. Any change of the
+    entities in ``also`` ends an entry too. A ``slow`` one may take as
+    long as a report."""
+
+    entity: str
+    ttl: TtlClass
+    depends: tuple[str, ...]
+    encode: Callable[[T], bytes]
+    decode: Callable[[bytes], T]
+    consistency: Consistency = CAUSAL
+    negative: bool = True
+    slow: bool = False
+    also: tuple[str, ...] = ()
+
+
+class Body:
+    """A response's body: JSON, and its gzip form once somebody asked for that."""
+
+    __slots__ = ("json", "packed")
+
+    def __init__(self, json: bytes) -> None:
+        self.json = json
+        self.packed: bytes | None = None
+
+    def gzip(self) -> bytes:
+        if self.packed is None:
+            self.packed = codec.zipped(self.json)
+        return self.packed
+
+
+def body_kind(
+    entity: str,
+    ttl: TtlClass,
+    *,
+    depends: tuple[str, ...] | None = None,
+    also: tuple[str, ...] = (),
+) -> Kind[Body]:
+    """Response bodies, kept encoded: a hit costs no serialisation."""
+    return Kind(
+        entity,
+        ttl,
+        (entity,) if depends is None else depends,
+        encode=lambda body: body.json,
+        decode=Body,
+        also=also,
+    )
+
+
+def struct_kind(
+    entity: str,
+    ttl: TtlClass,
+    type: type[T],
+    *,
+    depends: tuple[str, ...] | None = None,
+    consistency: Consistency = CAUSAL,
+    slow: bool = False,
+) -> Kind[T]:
+    """Values of a type that msgspec knows: structs, lists of them, numbers."""
+    return Kind(
+        entity,
+        ttl,
+        (entity,) if depends is None else depends,
+        encode=msgspec.msgpack.Encoder().encode,
+        decode=msgspec.msgpack.Decoder(type).decode,
+        consistency=consistency,
+        negative=False,
+        slow=slow,
+    )

@@ -1,0 +1,156 @@
+"""The connection to Redis: single, behind Sentinel or a cluster, with TLS; never waited for long.
+
+    redis://:password@host:6379/0                    rediss:// for TLS
+    redis+sentinel://:password@host:26379,host2:26379/service/0
+    redis+cluster://:password@host:6379              rediss+cluster:// for TLS
+
+A call that takes longer than a few milliseconds is given up. After three in a row the circuit
+opens: no request asks any more, until one of the heartbeats, for which nobody waits, was answered
+as fast as a request would need it. Redis away or slow costs requests next to nothing (P7).
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import redis.asyncio as redis
+from redis.asyncio.connection import BlockingConnectionPool
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from impact.errors import ConfigurationError
+from impact.settings import Settings, variable
+
+T = TypeVar("T")
+
+FAILURES = (RedisError, OSError, TimeoutError)
+_MOST_FAILURES = 3
+_CONNECTIONS = 32
+_PATIENCE = 1.0
+"""Seconds for what no request waits for: connecting the subscription, a command's work."""
+
+
+class RedisAwayError(Exception):
+    """Redis did not answer in time, or is not asked at the moment."""
+
+
+class Remote:
+    """Redis for one process. ``incarnation`` names the server's run, and is part of every key:
+    one that restarts from an old file, or a replica that takes over without the last writes,
+    begins with an empty cache instead of with entries whose end it never heard of.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.service = settings.cache_service
+        self.incarnation: str | None = None
+        self._timeout = settings.redis_timeout
+        self._failures = 0
+        self._open = False
+        self.client, self.is_cluster = _connect(settings.redis_url or "")
+        self._scripts: dict[str, Any] = {}
+
+    @property
+    def available(self) -> bool:
+        """Whether asking is worth a try."""
+        return self.incarnation is not None and not self._open
+
+    async def call(self, work: Callable[[], Awaitable[T]], *, patient: bool = False) -> T:
+        """Do something with the client. Raises RedisAwayError where it fails or takes too long.
+
+        ``patient`` work has a second, is done while the circuit is open as well, and closes it.
+        """
+        if not patient and not self.available:
+            raise RedisAwayError
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(_PATIENCE if patient else self._timeout):
+                answer = await work()
+        except FAILURES as error:
+            self._fail()
+            raise RedisAwayError(repr(error)) from error
+        if time.monotonic() - began > self._timeout:
+            self._fail()
+        else:
+            self._failures = 0
+            self._open = self._open and not patient
+        return answer
+
+    def _fail(self) -> None:
+        self._failures += 1
+        self._open = self._open or self._failures >= _MOST_FAILURES
+
+    async def script(
+        self, text: str, keys: Sequence[str], args: Sequence[Any], *, patient: bool = False
+    ) -> Any:
+        """Run a Lua script. Raises RedisAwayError."""
+        script = self._scripts.get(text)
+        if script is None:
+            script = self._scripts[text] = self.client.register_script(text)
+        return await self.call(lambda: script(keys=keys, args=args), patient=patient)
+
+    async def identify(self) -> str:
+        """Ask which run of the server this is. Raises RedisAwayError."""
+
+        async def ask() -> str:
+            if self.is_cluster:
+                primaries = redis.RedisCluster.PRIMARIES
+                answers = await self.client.info("server", target_nodes=primaries)
+                runs = [answer["run_id"] for answer in _each(answers)]
+            else:
+                runs = [(await self.client.info("server"))["run_id"]]
+            return hashlib.sha256("".join(sorted(runs)).encode()).hexdigest()[:12]
+
+        self.incarnation = await self.call(ask, patient=True)
+        return self.incarnation
+
+    async def close(self) -> None:
+        await self.client.aclose()
+
+
+def _each(answers: Any) -> list[dict[str, Any]]:
+    """A cluster answers by node, unless it has one node."""
+    return [answers] if "run_id" in answers else list(answers.values())
+
+
+def _connect(url: str) -> tuple[Any, bool]:
+    """A client that has connected to nothing yet, and whether it is a cluster's."""
+    parts = urlsplit(url)
+    once: dict[str, Any] = {
+        "retry": Retry(NoBackoff(), 0),
+        "socket_connect_timeout": _PATIENCE,
+    }
+    plain, _, kind = parts.scheme.partition("+")
+    tls: dict[str, Any] = {"ssl": True} if plain == "rediss" else {}
+    hosts = [
+        (host.rpartition(":")[0] or host, int(host.rpartition(":")[2] if ":" in host else 0))
+        for host in parts.netloc.rpartition("@")[2].split(",")
+    ]
+    who: dict[str, Any] = {
+        name: value
+        for name, value in (("username", parts.username), ("password", parts.password))
+        if value
+    }
+    if plain not in {"redis", "rediss", "unix"} or kind not in {"", "sentinel", "cluster"}:
+        raise ConfigurationError(f"{variable('redis_url')} is not a Redis URL")
+    if kind == "sentinel":
+        service, _, database = parts.path.strip("/").partition("/")
+        sentinel = Sentinel(  # type: ignore[no-untyped-call]
+            [(host, port or 26379) for host, port in hosts], sentinel_kwargs={**tls}, **once
+        )
+        master = sentinel.master_for(
+            service or "mymaster", db=int(database or 0), max_connections=_CONNECTIONS, **who, **tls
+        )
+        return master, False
+    if kind == "cluster":
+        nodes = [redis.cluster.ClusterNode(host, port or 6379) for host, port in hosts]
+        cluster = redis.RedisCluster(
+            startup_nodes=nodes, max_connections=_CONNECTIONS, **who, **tls, **once
+        )
+        return cluster, True
+    pool = BlockingConnectionPool.from_url(url, max_connections=_CONNECTIONS, **once)
+    return redis.Redis.from_pool(pool), False

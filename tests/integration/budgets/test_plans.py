@@ -1,0 +1,31 @@
+"""What PostgreSQL does for a page, seen in its plan rather than on a clock."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from impact.domains.orders import read
+from impact.engine.db.statements import Statement
+from impact.engine.runtime import Runtime
+from support.shops import Shop
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+async def test_rows_that_an_offset_skips_are_not_shaped(shop: Shop, runtime: Runtime) -> None:
+    variant = await shop.variant(stock=100)
+    for _ in range(30):
+        assert (await shop.order(variant)).status_code == 200
+    listed = read.orders._list_statement("o.created_at", True, frozenset())
+    explain = object.__new__(Statement)
+    explain.name, explain.parameters = listed.name, listed.parameters
+    explain.sql = f"EXPLAIN (ANALYZE, FORMAT JSON) {listed.sql}"
+    async with runtime.database.write(shop.context()) as session:
+        found = await session.fetch_value(explain, limit=5, offset=20, count_limit=1000)
+    plan = found[0]["Plan"]
+    lines = [node for node in nodes(plan) if node.get("Relation Name") == "order_line"]
+    assert lines
+    assert all(node["Actual Loops"] <= 5 for node in lines)
