@@ -58,6 +58,11 @@ class RequestContext:
     round_trips: int = 0
     takes_gzip: bool = False
 
+    def see(self, token: int, raised_at: int) -> None:
+        """The caller has seen this position too, and the cache was told of it then."""
+        if token > self.token:
+            self.token, self.raised_at = token, raised_at
+
     def for_tenant(self, tenant: str) -> "RequestContext":
         """The same request, looking at another tenant's rows, for example its caller's home."""
         return RequestContext(

@@ -13,7 +13,6 @@ from impact.domains.identity.models import AdminUser, RbacPolicy, Role, RoleAssi
 from impact.domains.tenants.service import open_tenant
 from impact.engine.db.base import new_id
 from impact.engine.runtime import Runtime
-from support.client import PatientClient
 
 OWNER_PASSWORD = "correct horse"
 
@@ -47,9 +46,8 @@ class Shop:
             session.add(role, user)
             await session.flush()
             session.add(RoleAssignment(user_id=user_id, role_id=role.id))
-        if isinstance(self.client, PatientClient):
-            self.client.saw(context.token, context.raised_at)
-        token = self.runtime.tokens.issue(Actor(ActorKind.USER, self.tenant, user_id))
+        actor = Actor(ActorKind.USER, self.tenant, user_id)
+        token = self.runtime.tokens.issue(actor, made_in=context)
         return {"authorization": f"Bearer {token}"}
 
     async def product(self, *, stock: int = 10, amount: int = 1000, **fields: Any) -> Any:
@@ -104,9 +102,8 @@ async def open_shop(
             email=f"owner@{tenant}.test",
             password_hash=await runtime.passwords.hash(OWNER_PASSWORD),
         )
-    if isinstance(client, PatientClient):
-        client.saw(context.token, context.raised_at)
-    token = runtime.tokens.issue(Actor(ActorKind.USER, tenant, made.owner_id))
+    actor = Actor(ActorKind.USER, tenant, made.owner_id)
+    token = runtime.tokens.issue(actor, made_in=context)
     return Shop(
         runtime,
         client,

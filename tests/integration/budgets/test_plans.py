@@ -1,10 +1,10 @@
 """What PostgreSQL does for a page, seen in its plan rather than on a clock."""
 
 from collections.abc import Iterator
+from copy import copy
 from typing import Any
 
 from impact.domains.orders import read
-from impact.engine.db.statements import Statement
 from impact.engine.runtime import Runtime
 from support.shops import Shop
 
@@ -20,8 +20,7 @@ async def test_rows_that_an_offset_skips_are_not_shaped(shop: Shop, runtime: Run
     for _ in range(30):
         assert (await shop.order(variant)).status_code == 200
     listed = read.orders._list_statement("o.created_at", True, frozenset())
-    explain = object.__new__(Statement)
-    explain.name, explain.parameters = listed.name, listed.parameters
+    explain = copy(listed)
     explain.sql = f"EXPLAIN (ANALYZE, FORMAT JSON) {listed.sql}"
     async with runtime.database.write(shop.context()) as session:
         found = await session.fetch_value(explain, limit=5, offset=20, count_limit=1000)

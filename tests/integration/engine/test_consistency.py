@@ -19,6 +19,7 @@ from impact.engine.runtime import Runtime, open_runtime
 from impact.errors import ImpactError, UnavailableError
 from impact.settings import Settings
 from impact.stack import Endpoints
+from support.lifespan import started
 from support.replication import replay_paused
 from support.shops import Shop
 
@@ -236,3 +237,26 @@ def test_back_off_doubles(settings: Settings) -> None:
     assert node.usable
     node.eject()
     assert not node.usable
+
+
+class TestNewCustomer:
+    async def test_is_found_at_once_whatever_the_replica_knows(
+        self, settings: Settings, endpoints: Endpoints, shop: Shop
+    ) -> None:
+        """The token given at registration carries its write: no other header is needed."""
+        async with (
+            started(create_app(settings)) as app,
+            httpx.AsyncClient(
+                transport=httpx.ASGITransport(app), base_url="http://impact.test"
+            ) as plain,
+            replay_paused(endpoints),
+        ):
+            made = await plain.post(
+                "/auth/customer/emailpass/register",
+                headers=shop.store,
+                json={"email": "new@example.com", "password": "correct horse"},
+            )
+            assert made.status_code == 200, made.text
+            headers = {**shop.store, "authorization": f"Bearer {made.json()['token']}"}
+            me = await plain.get("/store/customers/me", headers=headers)
+        assert me.status_code == 200, me.text

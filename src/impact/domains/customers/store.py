@@ -74,7 +74,8 @@ class CustomerRegistration(Controller):
         password_hash = await runtime.passwords.hash(data.password)
         async with runtime.database.write(context) as session:
             id = await CustomerService(session).register(data, password_hash)
-        token = runtime.tokens.issue(Actor(ActorKind.CUSTOMER, context.tenant, id))
+        actor = Actor(ActorKind.CUSTOMER, context.tenant, id)
+        token = runtime.tokens.issue(actor, made_in=context)
         return TokenResponse(token=token)
 
 

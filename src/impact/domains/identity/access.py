@@ -130,7 +130,8 @@ async def store_guard(
     scheme, _, credentials = connection.headers.get("authorization", "").partition(" ")
     mark = handler.opt.get(PERMISSION_KEY)
     if scheme:
-        actor = runtime.tokens.read(_bearer(scheme, credentials.strip()), ActorKind.CUSTOMER)
+        bearer = _bearer(scheme, credentials.strip())
+        actor = runtime.tokens.read(bearer, ActorKind.CUSTOMER, context)
         if actor.tenant != context.tenant:
             raise TenantMismatchError("this token belongs to another shop")
         context.actor = actor
@@ -175,7 +176,7 @@ async def _load_config(session: ReadSession) -> TenantConfig:
 
 
 async def _admit_user(runtime: Runtime, context: RequestContext, token: str) -> PermissionSet:
-    actor = runtime.tokens.read(token, ActorKind.USER)
+    actor = runtime.tokens.read(token, ActorKind.USER, context)
     target = actor.tenant if context.tenant == NO_TENANT else context.tenant
     if actor.tenant not in (target, HEADQUARTERS):
         raise TenantMismatchError(f"this token is for '{actor.tenant}', not for '{target}'")

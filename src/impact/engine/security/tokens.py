@@ -9,7 +9,8 @@ from uuid import UUID
 import jwt
 import msgspec
 
-from impact.context import Actor, ActorKind
+from impact.context import Actor, ActorKind, RequestContext
+from impact.engine.db.consistency import format_token, parse_token
 from impact.engine.db.tenancy import validate_slug
 from impact.errors import InvalidDataError, UnauthorizedError
 from impact.settings import Settings
@@ -31,10 +32,16 @@ class Tokens:
         self._signing_kid = next(iter(self._keys))
         self._ttl = settings.token_ttl
 
-    def issue(self, actor: Actor, *, ttl: int | None = None) -> str:
-        """A token for the actor, valid for ``ttl`` seconds (default: the setting)."""
+    def issue(
+        self, actor: Actor, *, ttl: int | None = None, made_in: RequestContext | None = None
+    ) -> str:
+        """A token for the actor, valid for ``ttl`` seconds (default: the setting).
+
+        With ``made_in``, the context that made the actor, the token also carries what that has
+        written: whoever holds it is found, whichever replica it asks (P2).
+        """
         now = int(time.time())
-        claims = {
+        claims: dict[str, Any] = {
             "iss": ISSUER,
             "aud": _AUDIENCES[actor.kind],
             "sub": str(actor.id),
@@ -43,6 +50,8 @@ class Tokens:
             "exp": now + (ttl or self._ttl),
             "jti": secrets.token_hex(8),
         }
+        if made_in is not None:
+            claims["seen"] = format_token(made_in.token, made_in.raised_at)
         return jwt.encode(
             claims,
             self._keys[self._signing_kid],
@@ -50,8 +59,11 @@ class Tokens:
             headers={"kid": self._signing_kid},
         )
 
-    def read(self, token: str, kind: ActorKind) -> Actor:
-        """Who the token speaks for. Raises UnauthorizedError for any token but a valid one."""
+    def read(self, token: str, kind: ActorKind, context: RequestContext) -> Actor:
+        """Who the token speaks for; what it has seen, the context sees too.
+
+        Raises UnauthorizedError for any token but a valid one.
+        """
         try:
             kid = jwt.get_unverified_header(token).get("kid")
             claims: dict[str, Any] = jwt.decode(
@@ -62,6 +74,7 @@ class Tokens:
                 issuer=ISSUER,
                 options={"require": ["exp", "iat", "sub", "aud", "iss"]},
             )
+            context.see(*parse_token(claims.get("seen", "0")))
             return Actor(kind, validate_slug(claims["tenant"]), UUID(claims["sub"]))
         except jwt.ExpiredSignatureError:
             raise UnauthorizedError("the token has expired; log in again") from None
