@@ -32,7 +32,8 @@ def served() -> Iterator[Dev]:
 
 
 async def torment(stack: Stack, endpoints: Endpoints, chance: random.Random) -> None:
-    """Until cancelled: hold back the replica, empty Redis, kill it and start it again."""
+    """Until cancelled: hold back the replica, empty Redis, kill it; ``impact dev`` starts it
+    again."""
     while True:
         match chance.randrange(3):
             case 0:
@@ -44,8 +45,6 @@ async def torment(stack: Stack, endpoints: Endpoints, chance: random.Random) -> 
                         await client.flushall()
             case 2 if stack.redis is not None:
                 await asyncio.to_thread(stack.redis.kill)
-                await asyncio.sleep(chance.uniform(0.1, 0.5))
-                await asyncio.to_thread(stack.redis.start)
         await asyncio.sleep(chance.uniform(0.1, 0.5))
 
 

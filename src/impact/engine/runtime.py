@@ -45,7 +45,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
                     database=database,
                     tokens=Tokens(settings),
                     passwords=passwords,
-                    cursors=CursorCodec([key.encode() for key in settings.keys.values()]),
+                    cursors=CursorCodec(*(key.encode() for key in settings.keys.values())),
                     cache=cache,
                 )
     finally:

@@ -11,6 +11,7 @@ as fast as a request would need it. Redis away or slow costs requests next to no
 
 import asyncio
 import hashlib
+import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
@@ -51,7 +52,8 @@ class Remote:
         self._timeout = settings.redis_timeout
         self._failures = 0
         self._open = False
-        self.client, self.is_cluster = _connect(settings.redis_url or "")
+        self._runs: frozenset[str] = frozenset()
+        self.client, self.is_cluster = _connect(settings.redis_url or "", self._greet)
         self._scripts: dict[str, Any] = {}
 
     @property
@@ -103,10 +105,36 @@ class Remote:
                 runs = [answer["run_id"] for answer in _each(answers)]
             else:
                 runs = [(await self.client.info("server"))["run_id"]]
+            self._runs = frozenset(runs)
             return hashlib.sha256("".join(sorted(runs)).encode()).hexdigest()[:12]
 
+        self.forget()
+        if not self.is_cluster:
+            # What was connected before may lead to a server that is no longer the one.
+            await self.client.connection_pool.disconnect(inuse_connections=False)
         self.incarnation = await self.call(ask, patient=True)
         return self.incarnation
+
+    def forget(self) -> None:
+        """Which run of the server answers next is not known before it was asked."""
+        self.incarnation, self._runs = None, frozenset()
+
+    async def _greet(self, connection: Any) -> None:
+        """Open a connection only to the run of the server that our keys are named after.
+
+        A server that restarts answers again before the subscription has noticed: a version raised
+        under the old name would be raised where nobody looks, and the writer told that it was.
+        """
+        await connection.on_connect()
+        if self._runs:
+            await connection.send_command("INFO", "server")
+            answer = await connection.read_response()
+            run = re.search(
+                r"run_id:(\w+)", answer.decode() if isinstance(answer, bytes) else answer
+            )
+            if run is None or run[1] not in self._runs:
+                self.forget()
+                raise redis.ConnectionError("Redis was started anew")
 
     async def close(self) -> None:
         await self.client.aclose()
@@ -117,8 +145,11 @@ def _each(answers: Any) -> list[dict[str, Any]]:
     return [answers] if "run_id" in answers else list(answers.values())
 
 
-def _connect(url: str) -> tuple[Any, bool]:
-    """A client that has connected to nothing yet, and whether it is a cluster's."""
+def _connect(url: str, greet: Callable[[Any], Awaitable[None]]) -> tuple[Any, bool]:
+    """A client that has connected to nothing yet, and whether it is a cluster's.
+
+    ``greet`` is called with each new connection. A cluster's client keeps that call to itself.
+    """
     parts = urlsplit(url)
     once: dict[str, Any] = {
         "retry": Retry(NoBackoff(), 0),
@@ -143,7 +174,12 @@ def _connect(url: str) -> tuple[Any, bool]:
             [(host, port or 26379) for host, port in hosts], sentinel_kwargs={**tls}, **once
         )
         master = sentinel.master_for(
-            service or "mymaster", db=int(database or 0), max_connections=_CONNECTIONS, **who, **tls
+            service or "mymaster",
+            db=int(database or 0),
+            max_connections=_CONNECTIONS,
+            redis_connect_func=greet,
+            **who,
+            **tls,
         )
         return master, False
     if kind == "cluster":
@@ -152,5 +188,7 @@ def _connect(url: str) -> tuple[Any, bool]:
             startup_nodes=nodes, max_connections=_CONNECTIONS, **who, **tls, **once
         )
         return cluster, True
-    pool = BlockingConnectionPool.from_url(url, max_connections=_CONNECTIONS, **once)
+    pool = BlockingConnectionPool.from_url(
+        url, max_connections=_CONNECTIONS, redis_connect_func=greet, **once
+    )
     return redis.Redis.from_pool(pool), False

@@ -292,8 +292,7 @@ class Versions:
         self._listening = False
         self._good_until, self.heard = 0.0, 0
         remote = self._remote()
-        # Which server answers next is not known before it was asked.
-        remote.incarnation = None
+        remote.forget()
         self._forget()
         with contextlib.suppress(RuntimeError):
             self._tasks.append(asyncio.create_task(self._identify(remote)))

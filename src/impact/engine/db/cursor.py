@@ -4,7 +4,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -15,15 +14,14 @@ _SIGNATURE_BYTES = 12
 
 
 class CursorCodec:
-    """Writes cursors with the first of its keys and reads those written with any.
+    """Writes cursors with the first of its keys and reads those of all, so that one can be rotated.
 
     A cursor holds the sort values of a page's last row. Signed with HMAC-SHA-256 (truncated to
     96 bits, the shortest RFC 2104 section 5 allows being 80) over tenant, sort and values, it
     can be neither forged nor carried to another shop or another order.
     """
 
-    def __init__(self, keys: Sequence[bytes]) -> None:
-        # Derived, so that a cursor's signature says nothing about a token's.
+    def __init__(self, *keys: bytes) -> None:
         self._keys = [
             hashlib.blake2b(key, person=b"impact cursor", digest_size=32).digest() for key in keys
         ]
@@ -39,10 +37,12 @@ class CursorCodec:
         try:
             raw = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
             signature, payload = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
-            for key in self._keys:
-                if hmac.compare_digest(signature, _sign(key, tenant, sort, payload)):
-                    values: list[Any] = msgspec.msgpack.decode(payload)
-                    return values
+            if any(
+                hmac.compare_digest(signature, _sign(key, tenant, sort, payload))
+                for key in self._keys
+            ):
+                values: list[Any] = msgspec.msgpack.decode(payload)
+                return values
         except (binascii.Error, ValueError, msgspec.DecodeError):
             pass
         message = "cursor is not one that this list gave, or it was given for another order"
