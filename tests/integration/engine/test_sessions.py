@@ -147,24 +147,24 @@ class TestAfterCommit:
 
 
 class TestTimeout:
-    @pytest.fixture
-    async def hasty(self, settings):
-        """An application whose statements have a fifth of a second."""
-        changed = msgspec.structs.replace(settings, statement_timeout=0.2)
-        async with started(create_app(changed)) as app:
-            yield app
+    async def test_says_when_to_come_again(self, runtime, shop):
+        async def read():
+            async with runtime.database.read(shop.context(), timeout=0.05) as session:
+                await session.fetch(SLEEP)
 
-    async def test_says_when_to_come_again(self, hasty, shop):
-        runtime = hasty.state.runtime
-        for opened in (runtime.database.read, runtime.database.write):
+        async def write():
+            async with runtime.database.write(shop.context()) as session:
+                await session.driver.execute("SET LOCAL statement_timeout = 50")
+                await session.fetch(SLEEP)
+
+        for work in (read, write):
             with pytest.raises(QueryTimeoutError) as raised:
-                async with opened(shop.context()) as session:
-                    await session.fetch(SLEEP)
+                await work()
             assert (raised.value.status, raised.value.retry_after) == (503, 1)
         # The servers are well; a slow statement is no lost node.
         assert all(node.usable for node in runtime.database.nodes.nodes)
 
-    async def test_is_a_503(self, hasty, shop, runtime, client):
+    async def test_is_a_503(self, settings, shop, runtime, client):
         await shop.product()
         levels = await client.get("/admin/inventory-levels", headers=shop.admin)
         path = f"/admin/inventory-levels/{levels.json()['inventory_levels'][0]['id']}"
@@ -172,9 +172,11 @@ class TestTimeout:
         lock = Statement(
             "tests.lock", "SELECT 1 FROM inventory_level WHERE tenant_id = :tenant_id FOR UPDATE"
         )
+        hasty = msgspec.structs.replace(settings, statement_timeout=1.5)
         async with (
+            started(create_app(hasty)) as app,
             runtime.database.write(shop.context()) as session,
-            patient_client(hasty) as impatient,
+            patient_client(app) as impatient,
         ):
             await session.fetch(lock)
             response = await impatient.post(path, headers=shop.admin, json=body)
@@ -182,10 +184,11 @@ class TestTimeout:
         assert response.json()["code"] == "query_timeout"
         assert response.headers["retry-after"] == "1"
 
-    async def test_a_report_may_take_longer(self, hasty, shop):
-        short = Statement("tests.nap", "SELECT pg_sleep(0.4)", tenantless=True)
-        async with hasty.state.runtime.database.read(shop.context(), timeout=30) as session:
-            await session.fetch(short)
+    async def test_a_report_may_take_longer(self, runtime, shop, settings):
+        show = Statement("tests.timeout", "SHOW statement_timeout", tenantless=True)
+        for timeout, shown in ((None, f"{settings.statement_timeout:.0f}s"), (7, "7s")):
+            async with runtime.database.read(shop.context(), timeout=timeout) as session:
+                assert await session.fetch_value(show) == shown
 
 
 @pytest.mark.parametrize("conforming", ["on", "off"])
