@@ -14,7 +14,7 @@ from impact.engine.cache.remote import RedisAwayError
 from impact.engine.db.base import new_id
 from impact.settings import Settings
 from impact.stack import Endpoints
-from support.caching import TITLE, Gate, Worker, redis_proxy, until, workers
+from support.caching import TITLE, Gate, Worker, apart, redis_proxy, until, workers
 from support.replication import replay_paused
 from support.shops import Shop
 
@@ -152,7 +152,7 @@ class TestLaggingReplica:
     ) -> None:
         async with replay_paused(endpoints):
             await four[2].write(row, "new")
-            await four[0].cache.versions.remote.client.flushall()
+            await four[0].cache.versions.remote.client.flushdb()
             await settled(four)
             assert await everywhere(four, row) == ["new"] * 4
 
@@ -161,9 +161,8 @@ class TestMissedMessages:
     async def test_while_the_subscription_is_down_l1_is_empty_and_unused(
         self, settings: Settings, shop: Shop, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        assert settings.redis_url
         async with (
-            redis_proxy(settings.redis_url) as proxy,
+            redis_proxy(apart(settings.redis_url)) as proxy,
             workers(settings, shop.tenant, 1) as (writer,),
             workers(
                 settings,
@@ -204,9 +203,8 @@ class TestMissedMessages:
 
     async def test_silence_is_not_taken_for_calm(self, settings: Settings, shop: Shop) -> None:
         """A connection that is open and passes nothing on: L1 is not trusted."""
-        assert settings.redis_url
         async with (
-            redis_proxy(settings.redis_url) as proxy,
+            redis_proxy(apart(settings.redis_url)) as proxy,
             workers(settings, shop.tenant, 1, redis_url=proxy.url) as (deaf,),
         ):
             row = new_id()
@@ -224,11 +222,11 @@ class TestFlush:
         await everywhere(four, row)
         client = four[0].cache.versions.remote.client
         await four[1].write(row, "second")
-        await client.flushall()
+        await client.flushdb()
         await settled(four)
         assert await everywhere(four, row) == ["second"] * 4
         await four[1].write(row, "third")
-        await client.flushall()
+        await client.flushdb()
         await four[1].write(row, "fourth")
         await settled(four)
         assert await everywhere(four, row) == ["fourth"] * 4
@@ -243,7 +241,7 @@ class TestFlush:
         name = key.redis(remote.service, remote.incarnation)
         entry = await remote.client.get(name)
         await four[1].write(row, "new")
-        await remote.client.flushall()
+        await remote.client.flushdb()
         await remote.client.set(name, entry)
         await settled(four)
         assert await everywhere(four, row) == ["new"] * 4
@@ -286,9 +284,8 @@ class TestCrash:
     async def test_a_publication_that_failed_is_made_good(
         self, settings: Settings, shop: Shop
     ) -> None:
-        assert settings.redis_url
         async with (
-            redis_proxy(settings.redis_url) as proxy,
+            redis_proxy(apart(settings.redis_url)) as proxy,
             workers(settings, shop.tenant, 1) as (reader,),
             workers(
                 settings,

@@ -6,4 +6,4 @@ from impact.engine.cache.kinds import TtlClass, body_kind
 declare("cart", Effect("cart", "id"))
 declare("cart_line", Effect("cart", "cart_id"))
 
-carts = body_kind("cart", TtlClass.CART, also=("product",))
+carts = body_kind("cart", TtlClass.BASKET, also=("product",))

@@ -13,7 +13,7 @@ declare("product_category_product", Effect("product", "product_id"))
 declare("collection", Effect("collection", "id"), Effect("product"))
 declare("product_category", Effect("category", "id"), Effect("product"))
 
-products = body_kind("product", TtlClass.CATALOG, depends=("product", "stock"))
+products = body_kind("product", TtlClass.CONTENT, depends=("product", "stock"))
 """Lists and pages of products, which show what is available."""
-collections = body_kind("collection", TtlClass.CATALOG)
-categories = body_kind("category", TtlClass.CATALOG)
+collections = body_kind("collection", TtlClass.CONTENT)
+categories = body_kind("category", TtlClass.CONTENT)

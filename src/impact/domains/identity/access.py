@@ -8,16 +8,17 @@ import base64
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from impact.context import HEADQUARTERS, Actor, ActorKind, RequestContext
 from impact.domains.identity import cache
 from impact.domains.identity.cache import KeyAccess, KeyGrant, UserAccess, UserGrant
+from impact.domains.identity.lookup import look_up_cached
 from impact.domains.tenants import cache as tenants
 from impact.domains.tenants.cache import TenantConfig
 from impact.engine.cache.keys import make_key
-from impact.engine.db.session import ReadSession
 from impact.engine.db.statements import Statement
 from impact.engine.http.middleware import NO_TENANT, context_of
 from impact.engine.runtime import Runtime
@@ -160,19 +161,17 @@ async def admit_tenant(runtime: Runtime, context: RequestContext) -> None:
         message = "name the shop in the header x-tenant-id"
         raise InvalidDataError(message, problems=[Problem(message, parameter="x-tenant-id")])
     key = make_key(context.tenant, "tenant", "config", "config")
-    config = await runtime.cache.get(tenants.config, key, context, _load_config)
-    if config.status is None:
+    config = await look_up_cached(runtime, tenants.config, key, context, _TENANT, _config)
+    if config is None:
         raise NotAllowedError(f"there is no shop '{context.tenant}'", code="unknown_tenant")
     if config.status != "active":
         message = f"the shop '{context.tenant}' is {config.status}"
         raise ForbiddenError(message, code="tenant_inactive")
-    if config.currency_code is not None:
-        context.currency_code = config.currency_code
+    context.currency_code = config.currency_code
 
 
-async def _load_config(session: ReadSession) -> TenantConfig:
-    row = await session.fetch_one(_TENANT)
-    return TenantConfig(*row) if row is not None else TenantConfig(None, None)
+def _config(row: asyncpg.Record) -> TenantConfig:
+    return TenantConfig(row["status"], row["currency_code"])
 
 
 async def _admit_user(runtime: Runtime, context: RequestContext, token: str) -> PermissionSet:
@@ -181,28 +180,29 @@ async def _admit_user(runtime: Runtime, context: RequestContext, token: str) -> 
     if actor.tenant not in (target, HEADQUARTERS):
         raise TenantMismatchError(f"this token is for '{actor.tenant}', not for '{target}'")
     access = await user_access(runtime, context, actor)
-    if access.grant is None or not access.grant.is_active:
+    if access is None or not access.grant.is_active:
         raise UnauthorizedError("this user can no longer log in")
     context.actor, context.tenant = actor, target
     await admit_tenant(runtime, context)
     return access.held if actor.tenant == target else access.spanning
 
 
-async def user_access(runtime: Runtime, context: RequestContext, actor: Actor) -> UserAccess:
+async def user_access(runtime: Runtime, context: RequestContext, actor: Actor) -> UserAccess | None:
     """What a user may do at home and elsewhere, compiled: once per change of their tenant's
-    roles, wherever the change was made."""
-
-    async def load(session: ReadSession) -> UserAccess:
-        row = await session.fetch_one(_USER_ACCESS, user_id=actor.id)
-        return UserAccess(None if row is None else UserGrant(*row))
-
+    roles, wherever the change was made. None for a user who is gone."""
     key = make_key(actor.tenant, "rbac", actor.id, "permissions")
-    return await runtime.cache.get(cache.users, key, context, load)
+    return await look_up_cached(
+        runtime, cache.users, key, context, _USER_ACCESS, _user, user_id=actor.id
+    )
+
+
+def _user(row: asyncpg.Record) -> UserAccess:
+    return UserAccess(UserGrant(row["is_active"], row["held"], row["spanning"]))
 
 
 async def _admit_key(runtime: Runtime, context: RequestContext, token: str) -> PermissionSet:
     access = await _key_access(runtime, context, token, "secret")
-    if access.grant is None:
+    if access is None:
         raise UnauthorizedError("this API key is not valid")
     await admit_tenant(runtime, context)
     context.actor = Actor(ActorKind.API_KEY, context.tenant, UUID(access.grant.id))
@@ -211,32 +211,31 @@ async def _admit_key(runtime: Runtime, context: RequestContext, token: str) -> P
 
 async def _admit_storefront(runtime: Runtime, context: RequestContext, key: str) -> None:
     try:
-        works = (await _key_access(runtime, context, key, "publishable")).grant is not None
+        access = await _key_access(runtime, context, key, "publishable")
     except UnauthorizedError:
-        works = False
-    if not works:
+        access = None
+    if access is None:
         raise NotAllowedError("A valid publishable key is required to proceed with the request")
     await admit_tenant(runtime, context)
 
 
 async def _key_access(
     runtime: Runtime, context: RequestContext, token: str, kind: str
-) -> KeyAccess:
+) -> KeyAccess | None:
     tenant = tenant_of_api_key(token, kind)
     if context.tenant not in (NO_TENANT, tenant):
         raise TenantMismatchError(f"this key is for '{tenant}', not for '{context.tenant}'")
     context.tenant = tenant
     hashed = hash_api_key(token)
-
-    async def load(session: ReadSession) -> KeyAccess:
-        row = await session.fetch_one(_KEY_ACCESS, token_hash=hashed)
-        if row is None:
-            return KeyAccess(None)
-        return KeyAccess(KeyGrant(str(row["id"]), row["kind"], row["permissions"]))
-
     key = make_key(tenant, "rbac", hashed.hex(), "key")
-    access = await runtime.cache.get(cache.api_keys, key, context, load)
-    return access if access.grant is None or access.grant.kind == kind else KeyAccess(None)
+    access = await look_up_cached(
+        runtime, cache.api_keys, key, context, _KEY_ACCESS, _key, token_hash=hashed
+    )
+    return access if access is not None and access.grant.kind == kind else None
+
+
+def _key(row: asyncpg.Record) -> KeyAccess:
+    return KeyAccess(KeyGrant(str(row["id"]), row["kind"], row["permissions"]))
 
 
 def _bearer(scheme: str, credentials: str) -> str:

@@ -7,7 +7,7 @@ import msgspec
 
 from impact.engine.cache.invalidation import Effect, declare
 from impact.engine.cache.kinds import Kind, TtlClass
-from impact.engine.db.consistency import Consistency, Level
+from impact.engine.db.consistency import FRESH
 from impact.engine.security.permissions import PermissionSet
 
 declare("admin_user", Effect("rbac"))
@@ -15,9 +15,6 @@ declare("role", Effect("rbac"))
 declare("rbac_policy", Effect("rbac"))
 declare("role_assignment", Effect("rbac"))
 declare("api_key", Effect("rbac"))
-
-FRESH = Consistency(Level.CAUSAL, max_lag=1.0)
-"""How old the rights that a request is judged by may be where they are read from a replica."""
 
 
 class UserGrant(msgspec.Struct, frozen=True, array_like=True):
@@ -41,25 +38,25 @@ class UserAccess:
 
     __slots__ = ("grant", "held", "spanning")
 
-    def __init__(self, grant: UserGrant | None) -> None:
+    def __init__(self, grant: UserGrant) -> None:
         self.grant = grant
-        self.held = PermissionSet(grant.held if grant else ())
-        self.spanning = PermissionSet(grant.spanning if grant else ())
+        self.held = PermissionSet(grant.held)
+        self.spanning = PermissionSet(grant.spanning)
 
 
 class KeyAccess:
-    """A key's grant with its set of permissions compiled; without one the key does not work."""
+    """A key's grant with its set of permissions compiled."""
 
     __slots__ = ("grant", "permissions")
 
-    def __init__(self, grant: KeyGrant | None) -> None:
+    def __init__(self, grant: KeyGrant) -> None:
         self.grant = grant
-        self.permissions = PermissionSet(grant.permissions if grant else ())
+        self.permissions = PermissionSet(grant.permissions)
 
 
 _encode = msgspec.msgpack.encode
-_user = msgspec.msgpack.Decoder(UserGrant | None)
-_key = msgspec.msgpack.Decoder(KeyGrant | None)
+_user = msgspec.msgpack.Decoder(UserGrant)
+_key = msgspec.msgpack.Decoder(KeyGrant)
 
 users: Kind[UserAccess] = Kind(
     "rbac",

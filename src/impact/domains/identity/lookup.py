@@ -1,18 +1,20 @@
 """Looking up who is asking: fresh within a second, and never refused for a replica's lag."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import asyncpg
 
 from impact.context import RequestContext
-from impact.engine.db.consistency import STRONG, Consistency, Level
+from impact.engine.cache.keys import Key
+from impact.engine.cache.kinds import Kind
+from impact.engine.db.consistency import FRESH, STRONG
+from impact.engine.db.session import ReadSession
 from impact.engine.db.statements import Statement
 from impact.engine.runtime import Runtime
-from impact.errors import UnavailableError
+from impact.errors import NotFoundError, UnavailableError
 
-FRESH = Consistency(Level.CAUSAL, max_lag=1.0)
-"""How old the rights that a request is judged by may be: a change is in force within a second,
-also where a replica lags."""
+T = TypeVar("T")
 
 
 async def look_up(
@@ -32,3 +34,37 @@ async def look_up(
             return await session.fetch_one(statement, **values)
     except UnavailableError:
         return None
+
+
+async def look_up_cached(
+    runtime: Runtime,
+    kind: Kind[T],
+    key: Key,
+    context: RequestContext,
+    statement: Statement,
+    make: Callable[[asyncpg.Record], T],
+    **values: Any,
+) -> T | None:
+    """What ``make`` makes of the one row, from the cache; None where there is no such row.
+
+    That there is none is not kept: names and keys that somebody makes up have no end.
+    """
+
+    async def load(session: ReadSession) -> T:
+        row = await session.fetch_one(statement, **values)
+        if row is None:
+            raise NotFoundError(statement.name)
+        return make(row)
+
+    try:
+        return await runtime.cache.get(kind, key, context, load)
+    except NotFoundError:
+        own = context.for_tenant(key.tenant)
+        try:
+            async with runtime.database.read(own, STRONG) as session:
+                row = await session.fetch_one(statement, **values)
+        except UnavailableError:
+            return None
+        finally:
+            context.round_trips += own.round_trips
+        return None if row is None else make(row)

@@ -4,16 +4,16 @@ import msgspec
 
 from impact.engine.cache.invalidation import Effect, declare
 from impact.engine.cache.kinds import TtlClass, struct_kind
-from impact.engine.db.consistency import Consistency, Level
+from impact.engine.db.consistency import FRESH
 
 declare("tenant", Effect("tenant", tenant="id"))
 
 
 class TenantConfig(msgspec.Struct, frozen=True, array_like=True):
-    """What a request must know of its shop; both are None where there is none."""
+    """What a request must know of its shop."""
 
-    status: str | None
-    currency_code: str | None
+    status: str
+    currency_code: str
 
 
 config = struct_kind(
@@ -21,5 +21,5 @@ config = struct_kind(
     TtlClass.TENANT,
     TenantConfig,
     # A shop that was suspended lets nobody in within a second, also where a replica lags.
-    consistency=Consistency(Level.CAUSAL, max_lag=1.0),
+    consistency=FRESH,
 )

@@ -44,7 +44,7 @@ def make_key(tenant: str, entity: str, id: object, operation: str) -> Key:
     as two, InvalidDataError for what is no tenant."""
     _check_tenant(tenant)
     text = str(id)
-    if not (_ENTITY.match(entity) and _PART.match(text) and _PART.match(operation)):
+    if not (_ENTITY.fullmatch(entity) and _PART.fullmatch(text) and _PART.fullmatch(operation)):
         raise ValueError(f"no part of a cache key may be {entity!r}, {text!r} or {operation!r}")
     return Key(tenant, entity, text, operation)
 
@@ -112,7 +112,7 @@ def tags_of_pattern(pattern: str) -> tuple[str, tuple[str, ...]]:
         entity, tenant, id = parts
         if entity == EVERYTHING and id == EVERYTHING:
             return tenant, (whole_tenant(tenant),)
-        if _ENTITY.match(entity) and (id == EVERYTHING or _PART.match(id)):
+        if _ENTITY.fullmatch(entity) and (id == EVERYTHING or _PART.fullmatch(id)):
             return tenant, changed(tenant, entity, None if id == EVERYTHING else id)
     message = "a pattern is entity:tenant:id, where the id, or entity and id, may be *"
     raise InvalidDataError(message, problems=[Problem(message, pointer="/pattern")])

@@ -19,8 +19,8 @@ class TtlClass(enum.Enum):
 
     RBAC = "rbac"
     TENANT = "tenant"
-    CATALOG = "catalog"
-    CART = "cart"
+    CONTENT = "catalog"
+    BASKET = "cart"
     REPORT = "report"
 
     def times(self, settings: Settings) -> tuple[float, float]:

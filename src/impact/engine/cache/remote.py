@@ -109,9 +109,6 @@ class Remote:
             return hashlib.sha256("".join(sorted(runs)).encode()).hexdigest()[:12]
 
         self.forget()
-        if not self.is_cluster:
-            # What was connected before may lead to a server that is no longer the one.
-            await self.client.connection_pool.disconnect(inuse_connections=False)
         self.incarnation = await self.call(ask, patient=True)
         return self.incarnation
 
@@ -125,16 +122,20 @@ class Remote:
         A server that restarts answers again before the subscription has noticed: a version raised
         under the old name would be raised where nobody looks, and the writer told that it was.
         """
-        await connection.on_connect()
-        if self._runs:
-            await connection.send_command("INFO", "server")
-            answer = await connection.read_response()
-            run = re.search(
-                r"run_id:(\w+)", answer.decode() if isinstance(answer, bytes) else answer
-            )
-            if run is None or run[1] not in self._runs:
-                self.forget()
-                raise redis.ConnectionError("Redis was started anew")
+        try:
+            await connection.on_connect()
+            if self._runs:
+                await connection.send_command("INFO", "server")
+                answer = await connection.read_response()
+                text = answer.decode() if isinstance(answer, bytes) else answer
+                run = re.search(r"run_id:(\w+)", text)
+                if run is None or run[1] not in self._runs:
+                    self.forget()
+                    raise redis.ConnectionError("Redis was started anew")
+        except BaseException:
+            # Given up half way, it would go back to its pool as if it had been greeted.
+            await connection.disconnect(nowait=True)
+            raise
 
     async def close(self) -> None:
         await self.client.aclose()

@@ -95,9 +95,8 @@ class Versions:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for task in list(self._tasks):
+            await _stop(task)
 
     # What is known.
 
@@ -316,7 +315,7 @@ class Versions:
             self._listening = True
             await self._send_pending()
             beats = asyncio.create_task(self._beat(own))
-            stack.callback(beats.cancel)
+            stack.push_async_callback(_stop, beats)
             while True:
                 async with asyncio.timeout(self._silence):
                     message = await pubsub.get_message(timeout=None)
@@ -342,3 +341,11 @@ class Versions:
                 if self.on_beat is not None:
                     await self.on_beat()
             await asyncio.sleep(self._beat_every)
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    """End a task. One cancellation may be lost inside the Redis client, between a command's end
+    and its time limit."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=0.2)

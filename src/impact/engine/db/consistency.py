@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from impact.errors import InvalidDataError, Problem
 
-_TOKEN = re.compile(r"([0-9A-F]{1,16})(?:_([0-9A-F]{1,13}))?")
+_TOKEN = re.compile(r"([0-9A-F]{1,16})|([0-9A-F]{5,16})([0-9A-F]{13})")
 
 
 def parse_lsn(text: str) -> int:
@@ -16,15 +16,19 @@ def parse_lsn(text: str) -> int:
 
 
 def format_token(position: int, raised_at: int = 0) -> str:
-    """The ``x-consistency-token``: a WAL position in hexadecimal, and when the cache was told of
-    it, in microseconds of Redis's clock, where it was."""
-    return f"{position:X}_{raised_at:X}" if raised_at else f"{position:X}"
+    """The ``x-consistency-token``: one hexadecimal number, of which the larger one is newer.
+
+    Its last 13 digits say when the cache was told of the write, in microseconds of Redis's
+    clock, 0 where it was not; those before are the WAL position.
+    """
+    return f"{position:05X}{raised_at:013X}"
 
 
 def parse_token(token: str) -> tuple[int, int]:
     """The WAL position in a token, and when the cache was told of it: 0 where it was not.
 
-    Raises InvalidDataError when it is none of ours.
+    Sixteen digits and fewer are a position alone. Raises InvalidDataError when the token is none
+    of ours.
     """
     match = _TOKEN.fullmatch(token)
     if match is None:
@@ -32,7 +36,9 @@ def parse_token(token: str) -> tuple[int, int]:
         raise InvalidDataError(
             message, problems=[Problem(message, parameter="x-consistency-token")]
         )
-    return int(match[1], 16), int(match[2] or "0", 16)
+    if match[1] is not None:
+        return int(match[1], 16), 0
+    return int(match[2], 16), int(match[3], 16)
 
 
 class Level(enum.Enum):
@@ -54,6 +60,10 @@ STRONG = Consistency(Level.STRONG)
 
 CAUSAL = Consistency(Level.CAUSAL)
 """Served by any node that has replayed what the caller has seen; the default."""
+
+FRESH = Consistency(Level.CAUSAL, max_lag=1.0)
+"""For what callers are judged by: a change is in force within a second, also where a replica
+lags."""
 
 
 def eventual(max_lag: float) -> Consistency:
