@@ -138,6 +138,16 @@ class TestProducts:
         params = {"category_id": hidden["id"]}
         response = await client.get(URL, headers=shop.store, params=params)
         assert shaped(response, StoreProductList).products == []
+        # What was shown, and may be cached, goes with the switch.
+        path = f"/admin/product-categories/{shown['id']}"
+        await client.post(path, headers=shop.admin, json={"is_active": False})
+        many = shaped(await client.get(URL, headers=shop.store), StoreProductList).products[0]
+        response = await client.get(f"{URL}/{product['id']}", headers=shop.store)
+        for found in (many, shaped(response, StoreProductResponse).product):
+            assert found.categories == []
+        params = {"category_id": shown["id"]}
+        response = await client.get(URL, headers=shop.store, params=params)
+        assert shaped(response, StoreProductList).products == []
 
 
 class TestCategories:

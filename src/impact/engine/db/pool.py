@@ -80,10 +80,14 @@ async def reap_idle(engine: AsyncEngine, *, minimum: int, idle_timeout: float) -
     closed = 0
     while idle and pool.checkedin() + pool.checkedout() > minimum:
         record = idle[0]
-        if record.dbapi_connection is None or record.info.get(_RETURNED_AT, 0) > deadline:
+        # A broken connection leaves a record without one: it stands in the way of the others.
+        broken = record.dbapi_connection is None
+        if not broken and record.info.get(_RETURNED_AT, 0) > deadline:
             break
         del idle[0]
         pool._dec_overflow()
+        if broken:
+            continue
         connection = record.dbapi_connection.driver_connection
         record.dbapi_connection = None
         await asyncio.wait_for(connection.close(), timeout=5)
