@@ -27,11 +27,14 @@ async def refuse_unsafe_role(nodes: NodeSet) -> None:
         raise ConfigurationError(
             f"no database answers ({found}); is it running, and is IMPACT_PRIMARY_URL right?"
         )
-    for node in usable:
-        await _refuse_unsafe_role(node)
+    # A replica may not have replayed the migrations yet: one node that has them is enough.
+    migrated = [await _refuse_unsafe_role(node) for node in usable]
+    if not any(migrated):
+        raise ConfigurationError("the database has no schema yet; run: impact db upgrade")
 
 
-async def _refuse_unsafe_role(node: Node) -> None:
+async def _refuse_unsafe_role(node: Node) -> bool:
+    """Whether the node's database has a schema. Raises ConfigurationError."""
     try:
         async with node.reader.connect() as connection:
             driver = (await connection.get_raw_connection()).driver_connection
@@ -45,5 +48,4 @@ async def _refuse_unsafe_role(node: Node) -> None:
             f"the role {row['rolname']} is a superuser, has BYPASSRLS or owns tables, so row-level "
             "security does not bind it; connect as a role that owns nothing, like impact_app"
         )
-    if not row["migrated"]:
-        raise ConfigurationError("the database has no schema yet; run: impact db upgrade")
+    return bool(row["migrated"])
