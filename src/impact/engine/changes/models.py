@@ -12,6 +12,7 @@ from impact.engine.db.base import TenantScoped
 
 declare("change_record")
 declare("audit_log")
+declare("audit_chain")
 
 
 class ChangeColumns(TenantScoped):
@@ -41,7 +42,11 @@ class ChangeRecord(ChangeColumns):
 
 
 class AuditLog(ChangeColumns):
-    """The log, in partitions by time; ``hash`` chains each tenant's entries."""
+    """The log, in partitions by time.
+
+    ``position`` counts each tenant's entries from 1 without a gap; ``hash`` is SHA-256 over
+    ``previous_hash``, that of the entry before, and what the entry says.
+    """
 
     __tablename__ = "audit_log"
     __table_args__ = (
@@ -53,4 +58,15 @@ class AuditLog(ChangeColumns):
         BigInteger, primary_key=True, autoincrement=False, sort_order=-99
     )
     occurred_at: Mapped[dt.datetime] = mapped_column(primary_key=True, sort_order=-98)
-    hash: Mapped[bytes | None]
+    position: Mapped[int] = mapped_column(BigInteger)
+    previous_hash: Mapped[bytes]
+    hash: Mapped[bytes]
+
+
+class AuditChain(TenantScoped):
+    """Where a tenant's chain stands: its last entry's place and hash."""
+
+    __tablename__ = "audit_chain"
+
+    position: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[bytes]
