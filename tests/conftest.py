@@ -18,7 +18,7 @@ from impact.engine.runtime import Runtime
 from impact.ops import migrations
 from impact.settings import Settings
 from impact.stack import Endpoints, Stack
-from support.client import patient_client
+from support.client import PatientClient
 from support.lifespan import started
 from support.shops import Shop, open_shop
 
@@ -90,7 +90,7 @@ def runtime(app: Litestar) -> Runtime:
 @pytest.fixture
 async def client(app: Litestar) -> AsyncIterator[httpx.AsyncClient]:
     """A client that behaves: it sends back the newest consistency token it was given."""
-    async with patient_client(app) as opened:
+    async with PatientClient(app) as opened:
         yield opened
 
 

@@ -17,7 +17,7 @@ from impact import settings as settings_module
 from impact.app import create_app
 from impact.ops import migrations
 from impact.stack import Endpoints, Stack
-from support.client import patient_client
+from support.client import PatientClient
 from support.lifespan import started
 from support.shops import Shop, open_shop
 
@@ -79,7 +79,7 @@ async def site(stack: Stack, endpoints: Endpoints) -> AsyncIterator[Site]:
         password_memory_kib=8,
         password_time_cost=1,
     )
-    async with started(create_app(settings)) as app, patient_client(app) as client:
+    async with started(create_app(settings)) as app, PatientClient(app) as client:
         shop = await open_shop(app.state.runtime, client)
         yield Site(stack, endpoints, shop, client)
 

@@ -3,26 +3,31 @@
 import httpx
 from litestar import Litestar
 
+from impact.context import RequestContext
 from impact.engine.db.consistency import format_token, parse_token
 
 _HEADER = "x-consistency-token"
 
 
-def patient_client(app: Litestar) -> httpx.AsyncClient:
+class PatientClient(httpx.AsyncClient):
     """Sends the newest token it was given, so that it reads what it wrote (P2). A request that
     names a token itself keeps it."""
-    newest = (0, 0)
 
-    async def remember(response: httpx.Response) -> None:
-        nonlocal newest
-        newest = max(newest, parse_token(response.headers.get(_HEADER, "0")))
+    def __init__(self, app: Litestar) -> None:
+        super().__init__(
+            transport=httpx.ASGITransport(app),
+            base_url="http://impact.test",
+            event_hooks={"request": [self._send_along], "response": [self._remember]},
+        )
+        self._newest = (0, 0)
 
-    async def send_along(request: httpx.Request) -> None:
-        if newest[0] and _HEADER not in request.headers:
-            request.headers[_HEADER] = format_token(*newest)
+    def see(self, context: RequestContext) -> None:
+        """From here on it knows what was written under this context too."""
+        self._newest = max(self._newest, (context.token, context.raised_at))
 
-    return httpx.AsyncClient(
-        transport=httpx.ASGITransport(app),
-        base_url="http://impact.test",
-        event_hooks={"request": [send_along], "response": [remember]},
-    )
+    async def _remember(self, response: httpx.Response) -> None:
+        self._newest = max(self._newest, parse_token(response.headers.get(_HEADER, "0")))
+
+    async def _send_along(self, request: httpx.Request) -> None:
+        if self._newest[0] and _HEADER not in request.headers:
+            request.headers[_HEADER] = format_token(*self._newest)

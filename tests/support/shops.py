@@ -13,6 +13,7 @@ from impact.domains.identity.models import AdminUser, RbacPolicy, Role, RoleAssi
 from impact.domains.tenants.service import open_tenant
 from impact.engine.db.base import new_id
 from impact.engine.runtime import Runtime
+from support.client import PatientClient
 
 OWNER_PASSWORD = "correct horse"
 
@@ -102,6 +103,8 @@ async def open_shop(
             email=f"owner@{tenant}.test",
             password_hash=await runtime.passwords.hash(OWNER_PASSWORD),
         )
+    if isinstance(client, PatientClient):
+        client.see(context)
     actor = Actor(ActorKind.USER, tenant, made.owner_id)
     token = runtime.tokens.issue(actor, made_in=context)
     return Shop(

@@ -21,7 +21,7 @@ from impact.engine.db.base import new_id
 from impact.settings import Settings
 from impact.stack import Endpoints
 from support.caching import RedisProxy, Worker, apart, redis_proxy, workers
-from support.replication import replay_paused
+from support.replication import caught_up, replay_paused
 from support.shops import Shop
 
 pytestmark = pytest.mark.xdist_group("replica")
@@ -91,14 +91,18 @@ class World:
             await self._lag.__aenter__()
 
     async def resume(self) -> None:
+        """Let the replica go on; afterwards it has replayed all that was written."""
         if self._lag is not None:
             lag, self._lag = self._lag, None
             await lag.__aexit__(None, None, None)
+        await caught_up(self._endpoints)
 
 
 class Histories(RuleBasedStateMachine):
     """``values`` is what the database holds; ``possible`` what a worker may still answer to a
-    caller who knows of no write: what was written since it last heard everything."""
+    caller who knows of no write: what was written since it last heard everything. While a worker
+    cannot reach Redis it may ask a replica that is behind, so ``replica`` keeps what that one
+    may still show."""
 
     world: World
 
@@ -108,6 +112,7 @@ class Histories(RuleBasedStateMachine):
         self.values: list[str | None] = [None] * ROWS
         self.tokens = [(0, 0)] * ROWS
         self.possible = [[{None} for _ in range(ROWS)] for _ in range(4)]
+        self.replica: list[set[str | None]] = [{None} for _ in range(ROWS)]
         self.away = False
         self.count = 0
 
@@ -120,7 +125,7 @@ class Histories(RuleBasedStateMachine):
         value = f"v{self.count}"
         self.tokens[row] = self.world.run(self.world.group[worker].write(self.rows[row], value))
         self.values[row] = value
-        for each in self.possible:
+        for each in (*self.possible, self.replica):
             each[row].add(value)
 
     @rule(row=row)
@@ -164,6 +169,7 @@ class Histories(RuleBasedStateMachine):
             self.world.proxy.cut()
 
         self.world.run(cut())
+        self._may_ask_the_replica()
 
     @rule()
     def take_redis_away_from_one(self) -> None:
@@ -172,7 +178,12 @@ class Histories(RuleBasedStateMachine):
             self.world.proxy.cut()
 
         self.world.run(refuse())
+        self._may_ask_the_replica()
         self.away = True
+
+    def _may_ask_the_replica(self) -> None:
+        for possible, shown in zip(self.possible[BEHIND_PROXY], self.replica, strict=True):
+            possible.update(shown)
 
     @rule()
     def give_it_back(self) -> None:
@@ -193,6 +204,7 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def let_it_go_on(self) -> None:
         self.world.run(self.world.resume())
+        self.replica = [{value} for value in self.values]
 
     @invariant()
     def counted(self) -> None:

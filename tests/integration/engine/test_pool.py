@@ -10,7 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from impact.app import create_app
 from impact.engine.db.pool import create_engine, reap_idle
 from impact.errors import ConfigurationError, UnavailableError
-from support.client import patient_client
+from support.client import PatientClient
 from support.lifespan import started
 from support.shapes import refused
 
@@ -99,19 +99,19 @@ class TestExhaustion:
                     async with opened(shop.context()):
                         pytest.fail("there was a second connection")
                 assert raised.value.retry_after == 1
-            async with patient_client(narrow) as client:
+            async with PatientClient(narrow) as client:
                 response = await client.get("/admin/products", headers=shop.admin)
                 refused(response, 503)
                 assert int(response.headers["retry-after"]) > 0
         # A full pool is no lost server.
         assert database.nodes.primary().usable
-        async with patient_client(narrow) as client:
+        async with PatientClient(narrow) as client:
             response = await client.get("/admin/products", headers=shop.admin)
             assert response.status_code == 200
 
     async def test_a_crowd_takes_turns(self, settings, shop):
         patient = msgspec.structs.replace(settings, pool_max=2, pool_min=1, pool_wait_timeout=30)
-        async with started(create_app(patient)) as app, patient_client(app) as client:
+        async with started(create_app(patient)) as app, PatientClient(app) as client:
             answers = await asyncio.gather(
                 *(client.get("/admin/products", headers=shop.admin) for _ in range(50))
             )

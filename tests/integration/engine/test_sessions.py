@@ -16,7 +16,7 @@ from impact.engine.db.statements import Statement
 from impact.engine.db.tenancy import quote_literal
 from impact.engine.runtime import open_runtime
 from impact.errors import ConflictError, ImpactError, InvalidDataError, QueryTimeoutError
-from support.client import patient_client
+from support.client import PatientClient
 from support.lifespan import started
 from support.shapes import refused
 
@@ -178,7 +178,7 @@ class TestTimeout:
         async with (
             started(create_app(hasty)) as app,
             runtime.database.write(shop.context()) as session,
-            patient_client(app) as impatient,
+            PatientClient(app) as impatient,
         ):
             await session.fetch(lock)
             response = await impatient.post(path, headers=shop.admin, json=body)

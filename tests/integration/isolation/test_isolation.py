@@ -24,7 +24,7 @@ from impact.engine.db.statements import Statement
 from impact.ops import migrations
 from impact.settings import Settings
 from impact.stack import Endpoints, Stack
-from support.client import patient_client
+from support.client import PatientClient
 from support.intruder import Victim, attempt, fingerprint, furnish, routes
 from support.lifespan import started
 from support.shops import Shop, open_shop
@@ -42,7 +42,7 @@ class Scene:
 
 
 async def set_scene(app: Litestar, endpoints: Endpoints) -> AsyncIterator[Scene]:
-    async with patient_client(app) as client:
+    async with PatientClient(app) as client:
         runtime = app.state.runtime
         intruder = await open_shop(runtime, client)
         owner = await asyncpg.connect(endpoints.owner_url)
