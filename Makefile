@@ -57,6 +57,7 @@ LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hash
 	--no-emit-index-url --no-annotate --no-header pyproject.toml
 lock: ## Pin the requirements anew (needs uv on PATH)
 	$(LOCK) --extra stack --extra build -o requirements.txt
+	$(LOCK) --extra build -c requirements.txt -o deploy/requirements.txt
 	$(LOCK) --extra stack --extra build --extra dev -c requirements.txt -o requirements-dev.txt
 
 clean: ## Remove the environment and all local data
