@@ -16,11 +16,13 @@ _START_SECONDS = 90
 _STOP_SECONDS = 40
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port(below: int = 65_536) -> int:
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port: int = probe.getsockname()[1]
+            if port < below:
+                return port
 
 
 def impact(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -4,6 +4,8 @@
     redis+sentinel://:password@host:26379,host2:26379/service/0
     redis+cluster://:password@host:6379              rediss+cluster:// for TLS
 
+An authority of one's own is named in the query, ``?ssl_ca_certs=/etc/ssl/ours.pem``.
+
 A call that takes longer than a few milliseconds is given up. After three in a row the circuit
 opens: no request asks any more, until one of the heartbeats, for which nobody waits, was answered
 as fast as a request would need it. Redis away or slow costs requests next to nothing (P7).
@@ -15,7 +17,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import redis.asyncio as redis
 from redis.asyncio.connection import BlockingConnectionPool
@@ -54,6 +56,9 @@ class Remote:
         self._open = False
         self._runs: frozenset[str] = frozenset()
         self.client, self.is_cluster = _connect(settings.redis_url or "", self._greet)
+        pool = getattr(self.client, "connection_pool", None)
+        manager = getattr(pool, "sentinel_manager", None)
+        self._watchers = manager.sentinels if manager else []
         self._scripts: dict[str, Any] = {}
 
     @property
@@ -97,20 +102,27 @@ class Remote:
 
     async def identify(self) -> str:
         """Ask which run of the server this is. Raises RedisAwayError."""
-
-        async def ask() -> str:
-            if self.is_cluster:
-                primaries = redis.RedisCluster.PRIMARIES
-                answers = await self.client.info("server", target_nodes=primaries)
-                runs = [answer["run_id"] for answer in _each(answers)]
-            else:
-                runs = [(await self.client.info("server"))["run_id"]]
-            self._runs = frozenset(runs)
-            return hashlib.sha256("".join(sorted(runs)).encode()).hexdigest()[:12]
-
         self.forget()
-        self.incarnation = await self.call(ask, patient=True)
+        self._runs = await self.call(self._ask_runs, patient=True)
+        text = "".join(sorted(self._runs))
+        self.incarnation = hashlib.sha256(text.encode()).hexdigest()[:12]
         return self.incarnation
+
+    async def require_same_runs(self) -> None:
+        """Raises RedisAwayError when a server of a cluster was started anew or replaced.
+
+        A cluster's client does not show us its new connections, so they are not greeted.
+        """
+        if self.is_cluster and await self.call(self._ask_runs, patient=True) != self._runs:
+            self.forget()
+            raise RedisAwayError("a node of the cluster was started anew")
+
+    async def _ask_runs(self) -> frozenset[str]:
+        if not self.is_cluster:
+            return frozenset([(await self.client.info("server"))["run_id"]])
+        primaries = redis.RedisCluster.PRIMARIES
+        answers = await self.client.info("server", target_nodes=primaries)
+        return frozenset(answer["run_id"] for answer in _each(answers))
 
     def forget(self) -> None:
         """Which run of the server answers next is not known before it was asked."""
@@ -139,6 +151,8 @@ class Remote:
 
     async def close(self) -> None:
         await self.client.aclose()
+        for watcher in self._watchers:
+            await watcher.aclose()
 
 
 def _each(answers: Any) -> list[dict[str, Any]]:
@@ -157,7 +171,9 @@ def _connect(url: str, greet: Callable[[Any], Awaitable[None]]) -> tuple[Any, bo
         "socket_connect_timeout": _PATIENCE,
     }
     plain, _, kind = parts.scheme.partition("+")
-    tls: dict[str, Any] = {"ssl": True} if plain == "rediss" else {}
+    tls: dict[str, Any] = {}
+    if plain == "rediss":
+        tls = {"ssl": True, **{k: v for k, v in parse_qsl(parts.query) if k.startswith("ssl_")}}
     hosts = [
         (host.rpartition(":")[0] or host, int(host.rpartition(":")[2] if ":" in host else 0))
         for host in parts.netloc.rpartition("@")[2].split(",")

@@ -281,7 +281,7 @@ class Versions:
                 await self._listen(ready)
             except (*FAILURES, RedisAwayError) as error:
                 if self._listening:
-                    logger.warning("the cache's subscription is down: %r", error)
+                    logger.warning("the cache's subscription is down: %s", repr(error))
             if self._listening:
                 self._lose()
             pause = 0.02 if time.monotonic() - began > 1 else min(pause * 2, 1.0)
@@ -323,6 +323,7 @@ class Versions:
                     continue
                 if message["channel"] == own.encode():
                     clock, sent = _decode(message["data"])
+                    await remote.require_same_runs()
                     self._good_until = float(sent) + self._silence
                     ready.set()
                 else:
