@@ -44,3 +44,15 @@ async def test_another_run_is_refused_until_it_was_asked_for_its_name(
         await remote.call(lambda: remote.client.set("a", "3"), patient=True)
     finally:
         await remote.close()
+
+
+async def test_what_asks_after_the_end_opens_no_connection(settings: Settings) -> None:
+    """A subscription that was lost while it was being ended asked anew, and nobody closed that."""
+    remote = Remote(settings)
+    await remote.identify()
+    await remote.close()
+    with pytest.raises(RedisAwayError):
+        await remote.identify()
+    assert not any(
+        each.is_connected for each in remote.client.connection_pool._available_connections
+    )

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-_PATIENCE = 0.2
+_PATIENCE = 1.0
+"""Seconds: shorter, and a busy machine would cut short what a task does at its end."""
 
 
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:

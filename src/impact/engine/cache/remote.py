@@ -54,6 +54,7 @@ class Remote:
         self._timeout = settings.redis_timeout
         self._failures = 0
         self._open = False
+        self._closed = False
         self._runs: frozenset[str] = frozenset()
         self.client, self.is_cluster = _connect(settings.redis_url or "", self._greet)
         pool = getattr(self.client, "connection_pool", None)
@@ -71,7 +72,7 @@ class Remote:
 
         ``patient`` work has a second, is done while the circuit is open as well, and closes it.
         """
-        if not patient and not self.available:
+        if self._closed or not (patient or self.available):
             raise RedisAwayError
         began = time.monotonic()
         try:
@@ -150,6 +151,8 @@ class Remote:
             raise
 
     async def close(self) -> None:
+        """What still asks afterwards, say a task that is being ended, opens nothing any more."""
+        self._closed = True
         await self.client.aclose()
         for watcher in self._watchers:
             await watcher.aclose()

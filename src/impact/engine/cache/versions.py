@@ -83,6 +83,7 @@ class Versions:
         self._pending: list[tuple[str, Sequence[str], int, str]] = []
         self._untold: Counter[str] = Counter()
         self._tasks: list[asyncio.Task[None]] = []
+        self._ending = False
 
     async def __aenter__(self) -> Self:
         if self.remote is not None:
@@ -96,6 +97,7 @@ class Versions:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._ending = True
         await end(list(self._tasks))
 
     # What is known.
@@ -293,9 +295,11 @@ class Versions:
         remote = self._remote()
         remote.forget()
         self._forget()
+        if self._ending:
+            return
+        self._tasks = [task for task in self._tasks if not task.done()]
         with contextlib.suppress(RuntimeError):
             self._tasks.append(asyncio.create_task(self._identify(remote)))
-        self._tasks = [task for task in self._tasks if not task.done()]
 
     async def _identify(self, remote: Remote) -> None:
         with contextlib.suppress(RedisAwayError):
@@ -315,6 +319,8 @@ class Versions:
             self._listening = True
             await self._send_pending()
             beats = asyncio.create_task(self._beat(own))
+            # Ended with the subscription, or at the latest with everything else.
+            self._tasks.append(beats)
             stack.push_async_callback(end, [beats])
             while True:
                 async with asyncio.timeout(self._silence):
