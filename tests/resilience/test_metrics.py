@@ -17,7 +17,13 @@ from support.dev import Dev, free_port
 
 CONNECTIONS = 24
 SHOP = {"x-tenant-id": "paris"}
-PATHS = ("/store/products?limit=5", "/store/collections", "/health/live", "/nowhere", "/admin/users")
+PATHS = (
+    "/store/products?limit=5",
+    "/store/collections",
+    "/health/live",
+    "/nowhere",
+    "/admin/users",
+)
 ROUTES = {
     "/store/products?limit=5": ("GET", "/store/products", "200"),
     "/store/collections": ("GET", "/store/collections", "200"),
@@ -25,6 +31,7 @@ ROUTES = {
     "/nowhere": ("GET", "unrouted", "404"),
     "/admin/users": ("GET", "/admin/users", "401"),
 }
+PATHS = tuple(ROUTES)
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ class StoreCheckout(Controller):
     ) -> Response[OrderResponse]:
         """Place an order of the given lines. Safe to repeat with an idempotency-key."""
         async with runtime.database.write(context) as session:
-            with runtime.telemetry.step(context, "checkout.claim"):
+            with runtime.telemetry.step(context, "checkout/claim"):
                 claim = await claim_key(
                     session,
                     "order",
@@ -42,7 +42,7 @@ class StoreCheckout(Controller):
             answer = claim.answer
             if answer is None:
                 basket = _basket(data, context, customer_of(session))
-                with runtime.telemetry.step(context, "checkout.place"):
+                with runtime.telemetry.step(context, "checkout/place"):
                     answer = await place(session, basket, claim)
         return responses.entity("order", answer)
 
@@ -56,7 +56,7 @@ class StoreCheckout(Controller):
     ) -> Response[CompletedCart]:
         """Turn a cart into an order. Completing it again answers the same order."""
         async with runtime.database.write(context) as session:
-            with runtime.telemetry.step(context, "checkout.claim"):
+            with runtime.telemetry.step(context, "checkout/claim"):
                 claim = await claim_key(
                     session,
                     "cart",
@@ -66,10 +66,10 @@ class StoreCheckout(Controller):
                 )
             answer = claim.answer
             if answer is None:
-                with runtime.telemetry.step(context, "checkout.basket"):
+                with runtime.telemetry.step(context, "checkout/basket"):
                     basket, answer = await load_basket(session, id)
                 if basket is not None:
-                    with runtime.telemetry.step(context, "checkout.place"):
+                    with runtime.telemetry.step(context, "checkout/place"):
                         answer = await place(session, basket, claim)
         return responses.json_body(f'{{"type":"order","order":{answer}}}')
 
