@@ -44,6 +44,7 @@ class RequestContext:
     ``node`` is the
     database node this request is pinned to (P1), chosen at its first read and opaque here;
     ``lost_nodes`` failed under it. ``round_trips`` counts the messages it waited for, and
+    ``admitted`` says that the tenant is one that exists, rather than what somebody sent.
     ``pool_wait_ms`` is how long it waited for its last connection. ``trace`` notes what it does,
     where somebody wants to know (``impact.engine.telemetry.trace``).
     """
@@ -60,6 +61,7 @@ class RequestContext:
     lost_nodes: set[object] = field(default_factory=set)
     round_trips: int = 0
     takes_gzip: bool = False
+    admitted: bool = False
     trace: Any = None
     pool_wait_ms: float = 0.0
 

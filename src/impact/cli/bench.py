@@ -51,9 +51,9 @@ def cache(data_dir: Path, requests: int, as_json: bool) -> None:
 @bench.command()
 @data_dir_option
 @click.option("--tenant", default="paris", show_default=True, help="Whose products are listed.")
-@click.option("--rounds", type=click.IntRange(1), default=10, show_default=True)
+@click.option("--rounds", type=click.IntRange(1), default=30, show_default=True)
 @click.option(
-    "--seconds", type=click.FloatRange(0.2), default=2.0, show_default=True, help="Of one round."
+    "--seconds", type=click.FloatRange(0.2), default=0.5, show_default=True, help="Of one round."
 )
 @click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
 def telemetry(data_dir: Path, tenant: str, rounds: int, seconds: float, as_json: bool) -> None:
@@ -67,11 +67,8 @@ def telemetry(data_dir: Path, tenant: str, rounds: int, seconds: float, as_json:
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(costs)))
         return
-    click.echo(
-        f"{'list':<10}{'on':>10}{'off':>10}{'ratio':>8}{'cpu on':>10}{'cpu off':>10}{'ratio':>8}"
-    )
     for name, cost in costs.items():
         click.echo(
-            f"{name:<10}{cost.on:>8.0f}/s{cost.off:>8.0f}/s{cost.ratio:>8.3f}"
-            f"{cost.cpu_on:>8.0f}us{cost.cpu_off:>8.0f}us{cost.cpu_ratio:>8.3f}"
+            f"{name:<10}{cost.on:>8.0f}/s{cost.off:>8.0f}/s{cost.ratio:>10.3f}"
+            f"{cost.cpu_on:>8.0f}us{cost.cpu_off:>8.0f}us{cost.cpu_ratio:>10.3f}"
         )

@@ -1,8 +1,9 @@
 """What measuring costs: two servers in one run, everything on and everything off, in turns.
 
 ``impact bench telemetry``. Rounds alternate, so that what else the machine does meets both; the
-ratio is of medians. On means figures, slow-query notes, and traces, metrics and logs sent to a
-collector (a process of its own that takes and forgets them), at the default sampling.
+ratio is the median of the rounds' own. On means figures, notes of slow statements, and traces,
+metrics and logs sent to a collector (a process of its own that takes and forgets them), at the
+default sampling.
 """
 
 import asyncio
@@ -99,9 +100,20 @@ def _compare(
             count, took = asyncio.run(_load(server.port, path, tenant, seconds))
             rates[name].append(count / took)
             costs[name].append((server.cpu - used) / count * 1e6)
-    on, off = statistics.median(rates["on"]), statistics.median(rates["off"])
-    cpu_on, cpu_off = statistics.median(costs["on"]), statistics.median(costs["off"])
-    return Cost(on, off, on / off, cpu_on, cpu_off, cpu_off / cpu_on, rounds)
+    return Cost(
+        on=statistics.median(rates["on"]),
+        off=statistics.median(rates["off"]),
+        ratio=_paired(rates["on"], rates["off"]),
+        cpu_on=statistics.median(costs["on"]),
+        cpu_off=statistics.median(costs["off"]),
+        cpu_ratio=_paired(costs["off"], costs["on"]),
+        rounds=rounds,
+    )
+
+
+def _paired(first: list[float], second: list[float]) -> float:
+    """The median of the rounds' own ratios: both halves of a round met the same machine."""
+    return statistics.median(a / b for a, b in zip(first, second, strict=True))
 
 
 async def _load(port: int, path: str, tenant: str, seconds: float) -> tuple[int, float]:

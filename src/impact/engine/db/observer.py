@@ -138,7 +138,7 @@ def _rows(result: Any) -> int | None:
 def before_execute(
     connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, many: bool
 ) -> tuple[str, Any]:
-    """The ORM's statement with its name before it, constant for each text: it stays prepared."""
+    """The ORM's statement with its name after it, constant for each text: it stays prepared."""
     name, text = named(statement, context)
     observer = connection.info.get(OBSERVER)
     if observer is not None:

@@ -9,13 +9,15 @@ from typing import Any
 from sqlalchemy.sql.dml import Delete, Insert, Update
 from sqlalchemy.sql.selectable import Select
 
+from impact.engine.db.statements import comment
+
 _MOST = 2000
 _known: dict[str, tuple[str, str]] = {}
 _NAME = re.compile(r"[^a-z_]")
 
 
 def named(text: str, context: Any) -> tuple[str, str]:
-    """The name of an ORM's statement, and its text with the name in a comment before it.
+    """The name of an ORM's statement, and its text with the name in a comment after it.
 
     ``context`` is SQLAlchemy's execution context.
     """
@@ -25,7 +27,7 @@ def named(text: str, context: Any) -> tuple[str, str]:
         if len(_known) >= _MOST:
             # Lists of values that are written out make ever new texts.
             _known.clear()
-        found = _known[text] = (name, f"/*db_operation='{name}'*/ {text}")
+        found = _known[text] = (name, f"{text} {comment(name)}")
     return found
 
 

@@ -46,7 +46,9 @@ async def explain(
         finally:
             await connection.execute("DEALLOCATE impact_explain")
     if form == "JSON":
-        return msgspec.json.decode(rows[0][0])[0]
+        # SQLAlchemy's connections decode JSON, bare ones do not.
+        found = rows[0][0]
+        return (msgspec.json.decode(found) if isinstance(found, str) else found)[0]
     return "\n".join(row[0] for row in rows)
 
 
@@ -55,7 +57,6 @@ async def plan_of(node: Node, statement: Statement, tenant: str) -> Plan | None:
     async with node.engine.connect() as connection:
         driver: Any = (await connection.get_raw_connection()).driver_connection
         found = await explain(driver, statement.sql, tenant)
-    # The planner's number of EXECUTE is the one of what it executes only where it says so.
     return Plan(str(found.get("Query Identifier", "")), shape_hash(found["Plan"]))
 
 

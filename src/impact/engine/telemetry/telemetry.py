@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _TICK = 1.0
 UNROUTED = "unrouted"
+NONE = "none"
+"""Where a request of no shop that exists is counted."""
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD"})
 _now = time.perf_counter_ns
 
@@ -186,7 +188,8 @@ class Telemetry:
         if self.enabled:
             failed = status >= 500
             self._observe(Kind.ROUTE, name, milliseconds, str(status), failed=failed)
-            self._observe(Kind.TENANT, context.tenant, milliseconds)
+            # A name that somebody made up is no series: there is no end of those.
+            self._observe(Kind.TENANT, context.tenant if context.admitted else NONE, milliseconds)
         trace: Trace | None = context.trace
         if trace is not None and trace.spans:
             self._close(trace, context, scope, name, route, status, ended, milliseconds)
