@@ -184,22 +184,27 @@ def _ours(settings: Settings, url: str | None) -> tuple[dict[str, Any], str]:
 
 
 async def _theirs(settings: Settings) -> tuple[list[Any], str]:
-    """PostgreSQL's figures, or none and what to do."""
-    async with _connected(settings) as connection:
+    """PostgreSQL's figures, of the primary and its replicas: each counts what it ran itself. Or
+    none and what to do."""
+    found: list[Any] = []
+    notes = []
+    for url in (settings.primary_url, *settings.replica_urls):
         try:
-            return await connection.fetch(_STATISTICS), ""
+            async with _connected(url, settings) as connection:
+                found += await connection.fetch(_STATISTICS)
         except (asyncpg.UndefinedTableError, asyncpg.ObjectNotInPrerequisiteStateError):
             return [], _MISSING
+        except UnavailableError as error:
+            notes.append(error.message)
+    return found, "; ".join(notes)
 
 
 @contextlib.asynccontextmanager
-async def _connected(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
+async def _connected(url: str, settings: Settings) -> AsyncIterator[asyncpg.Connection]:
     try:
-        connection = await asyncpg.connect(
-            settings.primary_url, timeout=settings.pool_connect_timeout
-        )
+        connection = await asyncpg.connect(url, timeout=settings.pool_connect_timeout)
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:
-        raise UnavailableError(f"the primary does not answer: {error}") from error
+        raise UnavailableError(f"a database server does not answer: {error}") from error
     try:
         yield connection
     finally:
@@ -247,18 +252,18 @@ async def _plans(settings: Settings, name: str, tenant: str) -> list[dict[str, A
 
     # Importing the routes is what makes the statements known.
     routers()
-    async with _connected(settings) as connection:
-        texts = {statement.sql for statement in registry.get(name, ())}
-        with contextlib.suppress(
-            asyncpg.UndefinedTableError, asyncpg.ObjectNotInPrerequisiteStateError
-        ):
-            # Constants are placeholders there, so a statement of ours that is known is preferred.
-            known = [
-                row["query"]
-                for row in await connection.fetch(_STATISTICS)
-                if (match := _NAME.search(row["query"])) and match[1] == name
-            ]
-            texts = texts or set(known)
+    texts = {statement.sql for statement in registry.get(name, ())}
+    if not texts:
+        # What the ORM sends is known where it ran.
+        known, missing = await _theirs(settings)
+        texts = {
+            row["query"]
+            for row in known
+            if (match := _NAME.search(row["query"])) and match[1] == name
+        }
+        if missing:
+            click.echo(missing, err=True)
+    async with _connected(settings.primary_url, settings) as connection:
         if not texts:
             raise NotFoundError(
                 f"no statement is called '{name}'; 'impact queries top' lists those that ran"

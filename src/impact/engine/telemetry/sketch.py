@@ -67,16 +67,16 @@ class Sketch(msgspec.Struct, array_like=True):
         return self.sum / self.count if self.count else 0.0
 
     def quantiles(self, *quantiles: float) -> list[float]:
-        """Milliseconds at each quantile, 0 to 1; zeros of an empty sketch."""
+        """Milliseconds at each quantile, 0 to 1, by nearest rank; zeros of an empty sketch."""
         if not self.count:
             return [0.0] * len(quantiles)
         keys = sorted(self.bins.items())
         found = []
         for quantile in quantiles:
-            rank, running = quantile * (self.count - 1), 0
+            rank, running = max(1, math.ceil(quantile * self.count)), 0
             for key, count in keys:
                 running += count
-                if running > rank:
+                if running >= rank:
                     found.append(min(max(_MAPPING.value(key), self.min), self.max))
                     break
         return found
