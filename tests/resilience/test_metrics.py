@@ -1,6 +1,7 @@
 """/metrics of several worker processes: one true answer, also after one was killed."""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from support.dev import Dev, free_port
+from support.dev import Dev, free_port, impact
 
 CONNECTIONS = 24
 SHOP = {"x-tenant-id": "paris"}
@@ -124,3 +125,9 @@ async def test_totals_are_the_clients_counts_also_after_a_worker_was_killed(serv
     key = ("GET", "/store/products", "200")
     assert totals["routes"]["GET /store/products"]["count"] == counted[key] + before[key]
     assert totals["pool_stats"]["primary"]["max"] == 4 * 20
+    where = ("--data-dir", str(served.data_dir), "--url", served.base, "--json")
+    listed = impact("queries", "top", "--limit", "100", *where)
+    rows = {row["name"]: row for row in json.loads(listed.stdout)["queries"]}
+    row = rows["catalog.store_product_list"]
+    assert row["count"] == totals["queries"]["catalog.store_product_list"]["count"]
+    assert row["db_calls"] == row["count"]
