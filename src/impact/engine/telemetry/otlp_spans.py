@@ -21,11 +21,13 @@ _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 
 class Kept(NamedTuple):
-    """A request that is over, and whose spans are wanted. ``attributes`` are the request's."""
+    """A request that is over, and whose spans are wanted. ``attributes`` are the request's;
+    ``epoch`` is when perf_counter_ns was zero, in nanoseconds since 1970."""
 
     trace: Trace
     spans: list[Noted]
     attributes: dict[str, Any]
+    epoch: int
 
 
 def encode(batch: list[Kept], resource: "Resource") -> list[ReadableSpan]:
@@ -61,9 +63,9 @@ def _spans(kept: Kept, resource: "Resource") -> list[ReadableSpan]:
                 attributes=attributes,
                 kind=_KINDS[noted.kind],
                 status=status,
-                start_time=noted.began + trace.epoch,
+                start_time=noted.began + kept.epoch,
                 # One that was given up, with its request, ends with it.
-                end_time=(noted.ended or kept.spans[0].ended) + trace.epoch,
+                end_time=(noted.ended or kept.spans[0].ended) + kept.epoch,
                 instrumentation_scope=_SCOPE,
             )
         )

@@ -236,7 +236,8 @@ class Telemetry:
             attributes["http.route"] = route
         if client:
             attributes["client.address"] = client[0]
-        self._senders["traces"].outbox.put(Kept(trace, spans, attributes), len(spans))
+        epoch = time.time_ns() - _now()
+        self._senders["traces"].outbox.put(Kept(trace, spans, attributes, epoch), len(spans))
 
     # The database.
 

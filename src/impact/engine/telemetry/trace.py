@@ -45,7 +45,6 @@ class Trace:
         "baggage",
         "current",
         "dropped",
-        "epoch",
         "kept",
         "parent",
         "sampled",
@@ -66,7 +65,6 @@ class Trace:
         self.dropped = 0
         self.current = -1
         self.spans: list[Noted] | None = [] if recording else None
-        self.epoch = time.time_ns() - time.perf_counter_ns()
 
     def begin(self, kind: str, name: str, began: int | None = None) -> Noted | None:
         """A span inside which others may be; give it to ``end``."""
