@@ -19,7 +19,7 @@ from impact.engine.telemetry.samples import Collectors, Sample
 from impact.engine.telemetry.series import Kind
 from impact.engine.telemetry.slowlog import SlowLog
 from impact.engine.telemetry.trace import Noted, Parent, Trace, read_baggage, read_parent
-from impact.engine.telemetry.workers import Totals, Worker
+from impact.engine.telemetry.workers import Totals, Worker, shared
 from impact.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Telemetry:
         self.enabled = settings.telemetry
         self.collectors = Collectors()
         self.slow = SlowLog(settings)
-        self._worker = Worker(settings.run_dir if self.enabled else None)
+        self._worker = Worker(shared(settings.run_dir) if self.enabled else None)
         self.monitor = self._worker.monitor
         self._observe = self.monitor.observe
         self._slow_query_ms = settings.slow_query * 1000

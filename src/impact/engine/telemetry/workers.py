@@ -30,6 +30,7 @@ from impact.engine.telemetry.slow import SlowQuery, newest
 _PREFIX = "impact-run-"
 _ENDED = "ended.state"
 _LOCK = "lock"
+_OWNER = "owner"
 _YOUNG = 60.0
 """Seconds for which a directory without an owner is taken to be one that is being made."""
 _MOST_WAITING = 8192
@@ -273,6 +274,12 @@ def _locked(directory: Path, how: int) -> Iterator[None]:
 # The directory of a run.
 
 
+def shared(directory: Path | None) -> Path | None:
+    """The directory if a server made it for a run: a command that only knows the one above it
+    is no worker, and leaves nothing there."""
+    return directory if directory is not None and (directory / _OWNER).exists() else None
+
+
 @contextlib.contextmanager
 def run_directory(parent: Path | None) -> Iterator[Path]:
     """A directory for the workers of one server, gone afterwards.
@@ -288,10 +295,10 @@ def run_directory(parent: Path | None) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             stat = left.stat()
             young = time.time() - stat.st_mtime < _YOUNG
-            if stat.st_uid == os.getuid() and not young and _has_ended(left / "owner"):
+            if stat.st_uid == os.getuid() and not young and _has_ended(left / _OWNER):
                 shutil.rmtree(left, ignore_errors=True)
     directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
-    with (directory / "owner").open("wb") as owner:
+    with (directory / _OWNER).open("wb") as owner:
         fcntl.flock(owner, fcntl.LOCK_EX)
         try:
             yield directory

@@ -8,7 +8,14 @@ import pytest
 
 from impact.engine.telemetry.samples import Sample
 from impact.engine.telemetry.series import Kind
-from impact.engine.telemetry.workers import Totals, Worker, gather, run_directory, sum_up_ended
+from impact.engine.telemetry.workers import (
+    Totals,
+    Worker,
+    gather,
+    run_directory,
+    shared,
+    sum_up_ended,
+)
 
 
 @pytest.fixture
@@ -102,7 +109,9 @@ def test_one_alone_shares_with_nobody() -> None:
 
 
 def test_the_directory_goes_with_its_server(tmp_path: Path) -> None:
+    assert shared(None) is shared(tmp_path) is None
     with run_directory(tmp_path) as first, run_directory(tmp_path) as second:
+        assert shared(first) == first
         assert first != second
         assert (first.stat().st_mode & 0o777) == 0o700
     assert list(tmp_path.iterdir()) == []
