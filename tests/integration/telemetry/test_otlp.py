@@ -15,7 +15,7 @@ from litestar import Litestar
 
 from impact.app import create_app
 from impact.settings import Settings
-from support.client import patient_client
+from support.client import PatientClient
 from support.lifespan import started
 from support.otlp import Collector, attributes, collecting_grpc, collecting_http
 from support.shops import Shop, open_shop
@@ -45,7 +45,7 @@ Opened = tuple[Litestar, httpx.AsyncClient, Shop]
 
 @contextlib.asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Opened]:
-    async with started(create_app(settings)) as app, patient_client(app) as client:
+    async with started(create_app(settings)) as app, PatientClient(app) as client:
         yield app, client, await open_shop(app.state.runtime, client)
 
 

@@ -15,7 +15,7 @@ from impact.engine.db.consistency import STRONG
 from impact.engine.db.statements import Statement
 from impact.engine.telemetry.series import Kind
 from impact.engine.telemetry.slow import SlowQuery
-from support.client import patient_client
+from support.client import PatientClient
 from support.lifespan import started
 from support.shops import open_shop
 
@@ -109,7 +109,7 @@ class TestNames:
 @contextlib.asynccontextmanager
 async def serving(settings, **changes):
     changed = msgspec.structs.replace(settings, **changes)
-    async with started(create_app(changed)) as app, patient_client(app) as client:
+    async with started(create_app(changed)) as app, PatientClient(app) as client:
         yield app.state.runtime, await open_shop(app.state.runtime, client)
 
 
