@@ -21,13 +21,14 @@ from impact.flows.products import AdminNewProducts
 from impact.flows.shops import AdminNewTenants
 from impact.ops.cache import AdminCache
 from impact.ops.health import Health
+from impact.ops.metrics import Metrics
 from impact.reporting.controllers import AdminReports
 
 
 def routers() -> list[Router]:
     """The routers of every audience."""
     return [
-        Router("/", route_handlers=[Health, Login, customers_store.CustomerRegistration]),
+        Router("/", route_handlers=[Health, Metrics, Login, customers_store.CustomerRegistration]),
         Router(
             "/admin",
             guards=[admin_guard],

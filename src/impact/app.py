@@ -1,7 +1,6 @@
 """The composition root. Importing it has no effect; ``create_app`` builds everything."""
 
 import contextlib
-import logging
 from collections.abc import AsyncIterator
 
 from litestar import Litestar
@@ -16,6 +15,7 @@ from impact.engine.http.dependencies import DEPENDENCIES
 from impact.engine.http.middleware import RequestMiddleware
 from impact.engine.http.problems import handle_exception
 from impact.engine.runtime import open_runtime
+from impact.engine.telemetry import logs
 from impact.settings import Settings
 
 
@@ -25,9 +25,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     Without ``settings`` it reads the environment, as a server's factory does.
     """
     chosen = settings or settings_module.load()
-    logging.basicConfig(
-        level=chosen.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    logs.configure(chosen.log_level, chosen.log_format)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
@@ -52,5 +50,5 @@ def create_app(settings: Settings | None = None) -> Litestar:
         debug=False,
     )
     # Around the router, so that unknown paths and malformed requests pass through it too.
-    app.asgi_handler = RequestMiddleware(app.asgi_handler)
+    app.asgi_handler = RequestMiddleware(app.asgi_handler, lambda: app.state.runtime.telemetry)
     return app

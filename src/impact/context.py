@@ -6,6 +6,7 @@ It travels explicitly: a session is opened *with* a context, so nothing can run 
 import enum
 import uuid
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 HEADQUARTERS = "hq"
@@ -42,7 +43,10 @@ class RequestContext:
     when the cache was told of that write, by Redis's clock in microseconds; 0 where it was not.
     ``node`` is the
     database node this request is pinned to (P1), chosen at its first read and opaque here;
-    ``lost_nodes`` failed under it. ``round_trips`` counts the messages it waited for.
+    ``lost_nodes`` failed under it. ``round_trips`` counts the messages it waited for, and
+    ``admitted`` says that the tenant is one that exists, rather than what somebody sent.
+    ``pool_wait_ms`` is how long it waited for its last connection. ``trace`` notes what it does,
+    where somebody wants to know (``impact.engine.telemetry.trace``).
     """
 
     tenant: str
@@ -57,6 +61,9 @@ class RequestContext:
     lost_nodes: set[object] = field(default_factory=set)
     round_trips: int = 0
     takes_gzip: bool = False
+    admitted: bool = False
+    trace: Any = None
+    pool_wait_ms: float = 0.0
 
     def see(self, token: int, raised_at: int) -> None:
         """The caller has seen this position too, and the cache was told of it then."""
@@ -75,6 +82,7 @@ class RequestContext:
             raised_at=self.raised_at,
             node=self.node,
             lost_nodes=self.lost_nodes,
+            trace=self.trace,
         )
 
 

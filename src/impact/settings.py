@@ -93,6 +93,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     password_memory_kib: Annotated[int, Meta(ge=8)] = 19_456
     password_time_cost: Annotated[int, Meta(ge=1)] = 2
 
+    # Seeing what happens.
+    telemetry: bool = True
+    """Off, nothing is measured: for finding out what measuring costs."""
+    run_dir: Path | None = None
+    """Where the worker processes of one server leave their figures for each other. The server
+    makes a directory below it for each run, and tells its workers of that."""
+    metrics_token: Annotated[str, Meta(min_length=16)] | None = None
+    """Who shows it may read ``/metrics``; without one only this machine may."""
+    slow_query: Seconds = 0.1
+    """A statement that takes longer is logged."""
+    slow_query_alert: Seconds = 0.5
+    """One that takes longer still is raised to whoever subscribed to slow statements."""
+    slow_request: Seconds = 0.5
+    """The trace of a request that takes longer is kept although it was not sampled."""
+    log_format: Annotated[str, Meta(pattern=r"^(text|json)$(?!\n)")] = "text"
+
     # Behaviour.
     idempotency_ttl: Annotated[int, Meta(ge=60)] = 86_400
     count_limit: Annotated[int, Meta(ge=1)] = 100_000

@@ -1,6 +1,7 @@
 """Imports point one way: errors, settings, context <- engine <- domains <- flows, ..."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,6 +90,16 @@ def test_only_the_session_commits() -> None:
         if any(text in path.read_text() for text in (".commit(", '"COMMIT"', "COMMIT;"))
     ]
     assert places == [Path("engine/db/session.py")]
+
+
+def test_one_part_knows_opentelemetry() -> None:
+    places = [
+        str(path.relative_to(SOURCE))
+        for path in modules()
+        if re.search(r"(import|from) opentelemetry", path.read_text())
+        and not path.is_relative_to(SOURCE / "engine" / "telemetry")
+    ]
+    assert not places
 
 
 def test_handlers_read_annotations_at_run_time() -> None:

@@ -20,6 +20,7 @@ _COMMANDS = {
     "db": _Entry("database", "db", "Migrate the database's schema."),
     "dev": _Entry("dev", "dev", "Start servers, demo shops and the HTTP server on this machine."),
     "import": _Entry("imports", "imports", "Import shop data from files."),
+    "queries": _Entry("queries", "queries", "Show which statements take the time."),
     "routes": _Entry("routes", "command", "List the routes and the permission each needs."),
     "serve": _Entry("serve", "serve", "Serve HTTP."),
     "stack": _Entry("stack", "stack", "Start and stop PostgreSQL, its replicas and Redis here."),

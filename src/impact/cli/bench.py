@@ -9,6 +9,7 @@ import msgspec
 from impact.cli._settings import data_dir_option, load_settings, one_line
 from impact.errors import ConfigurationError
 from impact.loadtest import cache as cache_bench
+from impact.loadtest import telemetry as telemetry_bench
 
 
 @click.group()
@@ -45,3 +46,29 @@ def cache(data_dir: Path, requests: int, as_json: bool) -> None:
         f"browse              {browse.hit_rate:8.1%}      of {browse.requests:,} requests,"
         f" {browse.writes:,} of them writes; L1 alone {browse.l1_hit_rate:.1%}"
     )
+
+
+@bench.command()
+@data_dir_option
+@click.option("--tenant", default="paris", show_default=True, help="Whose products are listed.")
+@click.option("--rounds", type=click.IntRange(1), default=30, show_default=True)
+@click.option(
+    "--seconds", type=click.FloatRange(0.2), default=0.5, show_default=True, help="Of one round."
+)
+@click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
+def telemetry(data_dir: Path, tenant: str, rounds: int, seconds: float, as_json: bool) -> None:
+    """Show what measuring costs: a cached and an uncached list, everything on against off.
+
+    Starts two servers beside what runs, on free ports, and asks them in turns.
+    """
+    with one_line():
+        settings = load_settings(data_dir)
+        costs = telemetry_bench.measure(settings, tenant, rounds=rounds, seconds=seconds)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(costs)))
+        return
+    for name, cost in costs.items():
+        click.echo(
+            f"{name:<10}{cost.on:>8.0f}/s{cost.off:>8.0f}/s{cost.ratio:>10.3f}"
+            f"{cost.cpu_on:>8.0f}us{cost.cpu_off:>8.0f}us{cost.cpu_ratio:>10.3f}"
+        )

@@ -10,6 +10,7 @@ import msgspec
 
 from impact.cli._settings import data_dir_option, load_settings, one_line
 from impact.engine.runtime import open_runtime
+from impact.engine.telemetry.workers import run_directory
 from impact.errors import ConfigurationError
 from impact.settings import Settings, variable
 
@@ -41,8 +42,10 @@ def serve(data_dir: Path, host: str | None, port: int | None, workers: int | Non
         require_free_port(settings.host, settings.port)
         # Here, once, and in one line, rather than in every worker with a stack trace.
         asyncio.run(_check(settings))
-        export(settings)
-        run_server(settings)
+        with run_directory(settings.run_dir) as directory:
+            settings = msgspec.structs.replace(settings, run_dir=directory)
+            export(settings)
+            run_server(settings)
 
 
 async def _check(settings: Settings) -> None:

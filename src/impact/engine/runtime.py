@@ -10,10 +10,13 @@ from impact.engine.cache.versions import Versions
 from impact.engine.db.cursor import CursorCodec
 from impact.engine.db.monitor import Monitor
 from impact.engine.db.nodes import NodeSet
+from impact.engine.db.plans import plan_of
 from impact.engine.db.roles import refuse_unsafe_role
 from impact.engine.db.session import Database
+from impact.engine.measures import collect
 from impact.engine.security.passwords import Passwords
 from impact.engine.security.tokens import Tokens
+from impact.engine.telemetry.telemetry import Telemetry
 from impact.settings import Settings
 
 
@@ -25,6 +28,7 @@ class Runtime:
     passwords: Passwords
     cursors: CursorCodec
     cache: Cache
+    telemetry: Telemetry
 
 
 @contextlib.asynccontextmanager
@@ -36,10 +40,19 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     nodes = NodeSet(settings)
     passwords = Passwords(settings)
     try:
-        async with Monitor(nodes), open_versions(settings) as versions:
-            database = Database(nodes, versions)
+        async with (
+            Telemetry(settings) as telemetry,
+            Monitor(nodes),
+            open_versions(settings) as versions,
+        ):
+            database = Database(nodes, versions, telemetry)
             await refuse_unsafe_role(nodes)
-            async with versions, Cache(settings, database, versions) as cache:
+            async with (
+                versions,
+                Cache(settings, database, versions) as cache,
+                telemetry.slow.running(plan_of),
+            ):
+                collect(telemetry, nodes, cache)
                 yield Runtime(
                     settings=settings,
                     database=database,
@@ -47,6 +60,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
                     passwords=passwords,
                     cursors=CursorCodec(*(key.encode() for key in settings.keys.values())),
                     cache=cache,
+                    telemetry=telemetry,
                 )
     finally:
         passwords.close()

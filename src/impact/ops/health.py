@@ -22,6 +22,9 @@ class Readiness(Output):
     worker: int
     """Process id of the worker that answers."""
     nodes: list[NodeHealth]
+    unready: list[str]
+    """Parts that are away: nodes by name, and ``redis``. Without one of them it is slower, and
+    ready."""
 
 
 class Health(Controller):
@@ -56,7 +59,11 @@ class Health(Controller):
         except UnavailableError:
             # Reads go on without a primary, so this process still has work to do.
             status = "read-only" if any(node.usable for node in nodes) else "no database"
+        unready = [node.name for node in nodes if not node.usable]
+        remote = runtime.cache.versions.remote
+        if remote is not None and not remote.available:
+            unready.append("redis")
         return Response(
-            Readiness(status=status, worker=os.getpid(), nodes=nodes),
+            Readiness(status=status, worker=os.getpid(), nodes=nodes, unready=unready),
             status_code=503 if status == "no database" else 200,
         )

@@ -16,6 +16,7 @@ from impact.engine.db.monitor import Monitor
 from impact.engine.db.nodes import NodeSet
 from impact.engine.db.session import Database
 from impact.engine.runtime import open_versions
+from impact.engine.telemetry.telemetry import Telemetry
 from impact.flows.imports.online_retail import RetailOptions, import_online_retail
 from impact.flows.imports.summary import RetailSummary
 from impact.ops import migrations
@@ -46,7 +47,7 @@ async def database(import_urls: ImportUrls) -> AsyncIterator[Database]:
     settings = Settings(primary_url=import_urls.app, signing_keys="k:" + "x" * 32)
     nodes = NodeSet(settings)
     async with Monitor(nodes), open_versions(settings) as versions:
-        yield Database(nodes, versions)
+        yield Database(nodes, versions, Telemetry(settings))
     await nodes.close()
 
 

@@ -168,6 +168,7 @@ async def admit_tenant(runtime: Runtime, context: RequestContext) -> None:
         message = f"the shop '{context.tenant}' is {config.status}"
         raise ForbiddenError(message, code="tenant_inactive")
     context.currency_code = config.currency_code
+    context.admitted = True
 
 
 def _config(row: asyncpg.Record) -> TenantConfig:

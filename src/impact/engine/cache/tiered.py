@@ -27,6 +27,7 @@ from impact.engine.cache.stats import Report, Stats
 from impact.engine.cache.versions import Noted, Versions
 from impact.engine.db.session import Database
 from impact.engine.tasks import end
+from impact.engine.telemetry.telemetry import Lookup
 from impact.errors import NotFoundError, UnavailableError
 from impact.settings import Settings
 
@@ -39,9 +40,10 @@ _LONGEST_POLL = 0.05
 class _Flight:
     """A look-up under way in this process, which others may wait for."""
 
-    __slots__ = ("marks", "started", "task")
+    __slots__ = ("marks", "source", "started", "task")
 
     def __init__(self) -> None:
+        self.source = "l2"
         self.started = time.monotonic()
         self.marks: tuple[tuple[str, int], ...] = ()
         self.task: asyncio.Task[Held] | None = None
@@ -56,6 +58,7 @@ class Cache:
         self.local = Local(settings.cache_memory)
         self.stats = Stats()
         self._nodes = database.nodes
+        self._telemetry = database.telemetry
         self._loader = Loader(database, self.stats)
         self._locks = Locks(versions)
         self._flights: dict[Key, _Flight] = {}
@@ -67,10 +70,12 @@ class Cache:
 
     def peek(self, kind: Kind[T], key: Key, context: RequestContext) -> Held | None:
         """L1's entry if this caller may have it now; with ``missing`` set, of what is not there."""
+        began = time.perf_counter_ns()
         held = self.local.get(key)
         if held is None or not self._good(held, context):
             return None
         self.stats.l1[kind.entity].hits += 1
+        self._telemetry.cache(context, kind.entity, "l1", began)
         return held
 
     async def get(
@@ -90,7 +95,8 @@ class Cache:
         held = self.peek(kind, key, context)
         if held is None:
             self.stats.l1[kind.entity].misses += 1
-            held = await self._fly(kind, key, context, load, id)
+            with self._telemetry.looking_up(context, kind.entity) as look:
+                held = await self._fly(kind, key, context, load, id, look)
         elif self._due(held.soft - time.monotonic(), held.cost):
             self._refresh(kind, key, load, id)
         if held.missing is not None:
@@ -153,7 +159,13 @@ class Cache:
     # One look-up at a time per key.
 
     async def _fly(
-        self, kind: Kind[T], key: Key, context: RequestContext, load: Load[T], id: object | None
+        self,
+        kind: Kind[T],
+        key: Key,
+        context: RequestContext,
+        load: Load[T],
+        id: object | None,
+        look: Lookup,
     ) -> Held:
         arrived = time.monotonic()
         mine: _Flight | None = None
@@ -163,6 +175,7 @@ class Cache:
                 flight = mine = self._start(kind, key, context, load, id, refresh=False)
             assert flight.task is not None  # noqa: S101 - set where it starts
             held = await asyncio.shield(flight.task)
+            look.outcome = flight.source if flight is mine else "joined"
             if flight is mine or context.token <= held.wal:
                 return held
             if flight.started >= arrived and context.raised_at > 0:
@@ -252,7 +265,9 @@ class Cache:
                     return again
         except RedisAwayError:
             counters.errors += 1
+            flight.source = "database"
             return await self._fill_alone(kind, key, context, load, tags)
+        flight.source = "database"
         try:
             return await self._fill(kind, key, context, load, tags, noted, lock)
         except UnavailableError:
@@ -261,6 +276,7 @@ class Cache:
                 raise
             # Past its time, but nothing it depends on has changed since: as good as new.
             counters.stale += 1
+            flight.source = "stale"
             return self._decoded(kind, entry, tags, keep=0.0)
         except BaseException:
             await self._locks.give_back(key, lock)

@@ -42,7 +42,10 @@ class Node:
         self.timeline = 0
         self.lag = float("inf")
         self.failure = ""
+        self.database = parsed.database or ""
         self.served = 0
+        self.waiting = 0
+        """Requests that wait for one of its connections."""
         self._failures = 0
         self._retry_at = 0.0
         self._advanced = asyncio.Event()
@@ -90,6 +93,10 @@ class Node:
         pool = self.engine.pool
         assert isinstance(pool, AsyncAdaptedQueuePool)  # noqa: S101 - create_engine made it
         return pool.checkedout()
+
+    @property
+    def role(self) -> str:
+        return "primary" if self.primary else "replica"
 
     @property
     def usable(self) -> bool:

@@ -9,6 +9,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, ConnectionPoolEntry
 
+from impact.engine.db.observer import after_execute, before_execute, failed_execute
 from impact.errors import ConfigurationError
 from impact.settings import Settings
 
@@ -52,18 +53,14 @@ def create_engine(url: str, settings: Settings, *, read_only: bool) -> AsyncEngi
         },
     )
     event.listen(engine.sync_engine, "checkin", _note_return)
-    event.listen(engine.sync_engine, "before_cursor_execute", _count_round_trip)
+    event.listen(engine.sync_engine, "before_cursor_execute", before_execute, retval=True)
+    event.listen(engine.sync_engine, "after_cursor_execute", after_execute)
+    event.listen(engine.sync_engine, "handle_error", failed_execute)
     return engine
 
 
 def _note_return(dbapi_connection: Any, record: ConnectionPoolEntry) -> None:
     record.info[_RETURNED_AT] = time.monotonic()
-
-
-def _count_round_trip(connection: Any, *_: Any) -> None:
-    context = connection.info.get("impact.context")
-    if context is not None:
-        context.round_trips += 1
 
 
 async def reap_idle(engine: AsyncEngine, *, minimum: int, idle_timeout: float) -> int:

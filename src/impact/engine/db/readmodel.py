@@ -93,6 +93,10 @@ class ReadModel:
         self._lists: dict[tuple[str, bool, frozenset[str]], Statement] = {}
         self._counts: dict[frozenset[str], Statement] = {}
         self._ones: dict[frozenset[str], Statement] = {}
+        # The plainest of each is known before its first use, so that it can be explained.
+        column = self._sort_column(default_order)
+        self._list_statement(column, default_order.startswith("-"), frozenset())
+        self._one_statement(frozenset())
 
     async def one(
         self,
@@ -104,7 +108,13 @@ class ReadModel:
     ) -> str:
         """The JSON of one entity, if it passes the filters. Raises NotFoundError."""
         given = dict(filters or {})
-        present = frozenset(given)
+        statement = self._one_statement(frozenset(given))
+        body: str | None = await session.fetch_value(statement, entity_id=id, **given, **values)
+        if body is None:
+            raise NotFoundError(f"{self.noun} with id '{id}' not found")
+        return body
+
+    def _one_statement(self, present: frozenset[str]) -> Statement:
         statement = self._ones.get(present)
         if statement is None:
             statement = self._ones[present] = Statement(
@@ -112,10 +122,7 @@ class ReadModel:
                 f"SELECT {self._shape}::text FROM {self._table}"
                 f" WHERE {self._conditions(present)} AND {self._alias}.id = :entity_id",
             )
-        body: str | None = await session.fetch_value(statement, entity_id=id, **given, **values)
-        if body is None:
-            raise NotFoundError(f"{self.noun} with id '{id}' not found")
-        return body
+        return statement
 
     async def page(
         self,

@@ -21,7 +21,7 @@ from impact.engine.cache.touched import Touched
 from impact.engine.cache.versions import Versions
 from impact.engine.db import tenancy
 from impact.engine.db.base import Base, TenantScoped
-from impact.engine.db.consistency import CAUSAL, Consistency, parse_lsn
+from impact.engine.db.consistency import CAUSAL, Consistency, Level, parse_lsn
 from impact.engine.db.failures import (
     DRIVER_ERRORS,
     READ_ONLY_TRANSACTION,
@@ -30,7 +30,9 @@ from impact.engine.db.failures import (
     translate,
 )
 from impact.engine.db.nodes import Node, NodeSet
+from impact.engine.db.observer import BEGIN, COMMIT, OBSERVER, POSITION, ROLLBACK, Observer
 from impact.engine.db.statements import Statement
+from impact.engine.telemetry.telemetry import Telemetry
 from impact.errors import ConflictError, ImpactError, NotFoundError
 
 T = TypeVar("T")
@@ -40,10 +42,17 @@ AfterCommit = Callable[[], Awaitable[None]]
 class ReadSession:
     """Reads of one transaction on one node, for one tenant."""
 
-    def __init__(self, context: RequestContext, connection: AsyncConnection, driver: Any) -> None:
+    def __init__(
+        self,
+        context: RequestContext,
+        connection: AsyncConnection,
+        driver: Any,
+        observe: Observer,
+    ) -> None:
         self.context = context
         self.tenant = context.tenant
         self._driver: asyncpg.Connection = driver
+        self._observe = observe
         self._connection = connection
         self._orm_session: AsyncSession | None = None
         self.position = 0
@@ -53,7 +62,9 @@ class ReadSession:
         """All rows of a named statement."""
         arguments = statement.bind(self.tenant, values)
         self.context.round_trips += 1
-        rows: list[asyncpg.Record] = await self._driver.fetch(statement.sql, *arguments)
+        rows: list[asyncpg.Record] = await self._observe.run(
+            statement, arguments, self._driver.fetch(statement.sql, *arguments)
+        )
         if statement.writes:
             self._touched(statement, values, rows)
         return rows
@@ -65,7 +76,9 @@ class ReadSession:
         connection's."""
         arguments = statement.bind(self.tenant, values)
         self.context.round_trips += 1
-        row = await self._driver.fetchrow(statement.sql, *arguments, timeout=timeout)
+        row: asyncpg.Record | None = await self._observe.run(
+            statement, arguments, self._driver.fetchrow(statement.sql, *arguments, timeout=timeout)
+        )
         if statement.writes:
             # The one row that was fetched may not tell of all that were written.
             self._touched(statement, values, None)
@@ -118,8 +131,14 @@ class ReadSession:
 class WriteSession(ReadSession):
     """A unit of work on the primary: all of it is committed, or none."""
 
-    def __init__(self, context: RequestContext, connection: AsyncConnection, driver: Any) -> None:
-        super().__init__(context, connection, driver)
+    def __init__(
+        self,
+        context: RequestContext,
+        connection: AsyncConnection,
+        driver: Any,
+        observe: Observer,
+    ) -> None:
+        super().__init__(context, connection, driver, observe)
         self._after_commit: list[AfterCommit] = []
         self.touched = Touched()
         """What the cache will be told of. Whoever writes past ``execute``, with ``driver``, adds
@@ -173,7 +192,9 @@ class WriteSession(ReadSession):
         """
         arguments = statement.bind(self.tenant, values)
         self.context.round_trips += 1
-        tag: str = await self._driver.execute(statement.sql, *arguments, timeout=timeout)
+        tag: str = await self._observe.run(
+            statement, arguments, self._driver.execute(statement.sql, *arguments, timeout=timeout)
+        )
         if statement.writes:
             self.touched.statement(statement, self.tenant, values)
         return tag
@@ -195,7 +216,7 @@ class WriteSession(ReadSession):
         never calls it: who may act for whom was decided before its session was opened.
         """
         self.context.round_trips += 1
-        await self._driver.execute(tenancy.switch(tenant))
+        await self._observe.run(BEGIN, (), self._driver.execute(tenancy.switch(tenant)))
         self.tenant = tenant
 
     def after_commit(self, effect: AfterCommit) -> None:
@@ -206,12 +227,13 @@ class WriteSession(ReadSession):
 class Database:
     """The sessions of one process: ``async with database.write(context) as session``.
 
-    ``versions`` is told of each commit before and after it.
+    ``versions`` is told of each commit before and after it, ``telemetry`` how long things took.
     """
 
-    def __init__(self, nodes: NodeSet, versions: Versions) -> None:
+    def __init__(self, nodes: NodeSet, versions: Versions, telemetry: Telemetry) -> None:
         self.nodes = nodes
         self.versions = versions
+        self.telemetry = telemetry
 
     @contextlib.asynccontextmanager
     async def read(
@@ -229,11 +251,14 @@ class Database:
         """
         text = tenancy.begin(context, read_only=True, timeout=timeout)
         async with contextlib.AsyncExitStack() as stack:
+            observe = stack.enter_context(
+                Observer(self.telemetry, context, "read", consistency.level)
+            )
             while True:
                 node = await self.nodes.choose(context, consistency)
                 position = node.replay
                 try:
-                    connection, driver = await self._begin(stack, node, context, text)
+                    connection, driver = await self._begin(stack, node, context, text, observe)
                 except DRIVER_ERRORS as error:
                     if not is_node_lost(error):
                         raise translate(error) from error
@@ -241,13 +266,13 @@ class Database:
                     continue
                 break
             node.served += 1
-            session = ReadSession(context, connection, driver)
+            session = ReadSession(context, connection, driver, observe)
             session.position = position
             with self._translated(node, context, writing=False):
                 yield session
                 # Ends the transaction; nothing was changed, so there is nothing to commit.
                 context.round_trips += 1
-                await driver.execute("ROLLBACK")
+                await observe.run(ROLLBACK, (), driver.execute("ROLLBACK"))
 
     @contextlib.asynccontextmanager
     async def write(self, context: RequestContext) -> AsyncIterator[WriteSession]:
@@ -258,9 +283,10 @@ class Database:
         """
         text = tenancy.begin(context, read_only=False)
         async with contextlib.AsyncExitStack() as stack:
+            observe = stack.enter_context(Observer(self.telemetry, context, "write", Level.STRONG))
             node = self.nodes.primary()
             try:
-                connection, driver = await self._begin(stack, node, context, text)
+                connection, driver = await self._begin(stack, node, context, text, observe)
             except DRIVER_ERRORS as error:
                 # Nothing was sent: once more, should another node have taken over.
                 if not is_node_lost(error):
@@ -268,12 +294,12 @@ class Database:
                 node.eject()
                 node = self.nodes.primary()
                 with self._translated(node, context, writing=True):
-                    connection, driver = await self._begin(stack, node, context, text)
+                    connection, driver = await self._begin(stack, node, context, text, observe)
             told = context.token == 0 or context.raised_at > 0
             context.wrote = True
             context.node = node
             node.served += 1
-            session = WriteSession(context, connection, driver)
+            session = WriteSession(context, connection, driver, observe)
             with self._translated(node, context, writing=True):
                 yield session
                 if session._orm_session is not None:
@@ -281,12 +307,12 @@ class Database:
                 touched = session.touched.by_tenant()
                 raised = await self.versions.announce(touched) if touched else None
                 context.round_trips += 2
-                if await driver.execute("COMMIT") != "COMMIT":
+                if await observe.run(COMMIT, (), driver.execute("COMMIT")) != "COMMIT":
                     # A statement failed and somebody swallowed its error: PostgreSQL rolled back.
                     if raised is not None:
                         await self.versions.settle(raised, 0)
                     raise ImpactError("the change failed and was rolled back")
-                position = await _position(driver)
+                position = await observe.run(POSITION, (), _position(driver))
                 context.token = max(context.token, position)
                 if raised is None:
                     # Nothing that is cached has changed: the caller has nothing to wait for.
@@ -299,17 +325,22 @@ class Database:
                 await effect()
 
     async def _begin(
-        self, stack: contextlib.AsyncExitStack, node: Node, context: RequestContext, text: str
+        self,
+        stack: contextlib.AsyncExitStack,
+        node: Node,
+        context: RequestContext,
+        text: str,
+        observe: Observer,
     ) -> tuple[AsyncConnection, Any]:
         """A connection of the node's pool with the transaction begun; the stack gives it back."""
-        connection = await stack.enter_async_context(node.engine.connect())
+        connection = await observe.connect(stack, node)
         driver = (await connection.get_raw_connection()).driver_connection
         assert driver is not None  # noqa: S101 - asyncpg always has one
         info = (await connection.get_raw_connection()).info
-        info["impact.context"] = context
+        info[OBSERVER] = observe
         stack.push_async_callback(_end, connection, driver, info)
         context.round_trips += 1
-        await driver.execute(text)
+        await observe.run(BEGIN, (), driver.execute(text))
         return connection, driver
 
     def _lose(self, node: Node, context: RequestContext) -> None:
@@ -337,7 +368,7 @@ class Database:
 
 async def _end(connection: AsyncConnection, driver: Any, info: dict[str, Any]) -> None:
     """Give the connection back clean: no open transaction, no context of the last request."""
-    info.pop("impact.context", None)
+    info.pop(OBSERVER, None)
     if driver.is_closed():
         await connection.invalidate()
     elif driver.is_in_transaction():
@@ -349,4 +380,4 @@ async def _end(connection: AsyncConnection, driver: Any, info: dict[str, Any]) -
 
 async def _position(driver: Any) -> int:
     """Where the WAL stands after a commit. All of it is flushed, as the commit waited for it."""
-    return parse_lsn(await driver.fetchval("SELECT pg_current_wal_flush_lsn()::text"))
+    return parse_lsn(await driver.fetchval(POSITION.sql))

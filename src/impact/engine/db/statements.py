@@ -29,6 +29,11 @@ registry: dict[str, list["Statement"]] = {}
 """Every statement of the process by name; variants of one statement share theirs."""
 
 
+def comment(name: str) -> str:
+    """The name in sqlcommenter's form; constant for each statement, so that it stays prepared."""
+    return f"/*db_operation='{name}'*/"
+
+
 class Statement:
     """One SQL statement with its name and the order of its parameters.
 
@@ -63,7 +68,8 @@ class Statement:
         if not tenantless and "tenant_id" not in order:
             raise ValueError(f"statement {name} does not filter on :tenant_id")
         self.name = name
-        self.sql = f"/*db_operation='{name}'*/ {body}"
+        # At the end, as sqlcommenter has it: PostgreSQL's statistics cut off what stands before.
+        self.sql = f"{body} {comment(name)}"
         self.parameters = tuple(order)
         self.declared = writes is not None
         self.writes = dict.fromkeys(_TARGET.findall(body), ALL) | dict(writes or {})

@@ -1,22 +1,28 @@
 """One pass over each request: its context in, its headers out, and a read run again elsewhere."""
 
 import re
+import time
 import uuid
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from impact.context import Actor, ActorKind, RequestContext
 from impact.engine.db.consistency import format_token, parse_token
 from impact.engine.db.tenancy import validate_slug
+from impact.engine.telemetry.logs import request
+from impact.engine.telemetry.telemetry import Telemetry
 from impact.errors import ImpactError
 
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _BRACKETS = re.compile(rb"(?:^|(?<=&))([\w.]+)(?:\[\d*\]|%5B\d*%5D)(?==)", re.IGNORECASE)
 _GZIP = re.compile(rb"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?(?:,|\s|$))", re.IGNORECASE)
 _MOST_TRIES = 3
+_CLIENT_GONE = 499
+"""The status that figures show for a request whose client did not wait; nobody was sent it."""
 _SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -34,18 +40,39 @@ class RequestMiddleware:
     nothing changed (P7). A HEAD is a GET whose body stays here.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, telemetry: Callable[[], Telemetry]) -> None:
         self._app = app
+        self._telemetry = telemetry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
+        began = time.perf_counter_ns()
+        telemetry = self._telemetry()
         headers = dict(scope["headers"])
         query = scope["query_string"]
         if b"[" in query or b"%5" in query:
             scope["query_string"] = _BRACKETS.sub(rb"\1", query)
         context = _make_context(headers)
+        context.trace = telemetry.start(headers, scope["method"])
+        logged = request.set(context)
+        finish = _Finish(telemetry, context, scope, began)
+        try:
+            await self._serve(scope, receive, send, context, headers, finish)
+        finally:
+            finish.gone()
+            request.reset(logged)
+
+    async def _serve(
+        self,
+        scope: HTTPScope,
+        receive: Receive,
+        send: Send,
+        context: RequestContext,
+        headers: dict[bytes, bytes],
+        finish: "_Finish",
+    ) -> None:
         state = {
             **scope.get("state", {}),
             "context": context,
@@ -55,17 +82,49 @@ class RequestMiddleware:
         method = "GET" if head else scope["method"]
         tries = _MOST_TRIES if method == "GET" else 1
         for attempt in range(1, tries + 1):
-            responder = _Responder(context, send, head=head, last=attempt == tries)
-            await self._app({**scope, "method": method, "state": dict(state)}, receive, responder)
+            responder = _Responder(context, send, finish, head=head, last=attempt == tries)
+            # The router writes the route's template into it.
+            finish.routed = {**scope, "method": method, "state": dict(state)}
+            await self._app(finish.routed, receive, responder)
             if not responder.discarded:
                 return
+
+
+class _Finish:
+    """Counts the request, once: before its last byte goes out, or when it ends without one."""
+
+    def __init__(
+        self, telemetry: Telemetry, context: RequestContext, scope: Scope, began: int
+    ) -> None:
+        self.routed: Any = {}
+        self.status = 0
+        self._telemetry = telemetry
+        self._context = context
+        self._scope = scope
+        self._began = began
+        self._counted = False
+
+    def count(self) -> None:
+        if not self._counted:
+            self._counted = True
+            route = self.routed.get("path_template")
+            scope: Any = self._scope
+            self._telemetry.finish(self._context, scope, route, self.status, self._began)
+
+    def gone(self) -> None:
+        """The request is over. Without an answer its client has gone."""
+        self.status = self.status or _CLIENT_GONE
+        self.count()
 
 
 class _Responder:
     """Adds Impact's headers to a response, or discards one that another try replaces."""
 
-    def __init__(self, context: RequestContext, send: Send, *, head: bool, last: bool) -> None:
+    def __init__(
+        self, context: RequestContext, send: Send, finish: _Finish, *, head: bool, last: bool
+    ) -> None:
         self._context = context
+        self._finish = finish
         self._send = send
         self._head = head
         self._last = last
@@ -82,13 +141,18 @@ class _Responder:
                 headers = list(message.get("headers", []))
                 headers += _SECURITY_HEADERS
                 headers.append((b"x-request-id", context.request_id.encode()))
+                if context.trace is not None:
+                    headers.append((b"traceresponse", context.trace.traceparent.encode()))
                 if context.wrote and context.token:
                     token = format_token(context.token, context.raised_at).encode()
                     headers.append((b"x-consistency-token", token))
                 message["headers"] = headers
+                self._finish.status = message["status"]
         elif message["type"] == "http.response.body" and self._head:
             message["body"] = b""
         if not self.discarded:
+            if message["type"] == "http.response.body" and not message.get("more_body"):
+                self._finish.count()
             await self._send(message)
 
 

@@ -35,6 +35,7 @@ class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
     message: str
     instance: str | None = None
     request_id: str | None = None
+    trace_id: str | None = None
     errors: list[Problem] = msgspec.field(default_factory=list)
 
 
@@ -50,6 +51,7 @@ def problem_response(error: ImpactError, request: Request[Any, Any, Any]) -> Res
         message=error.message,
         instance=request.scope.get("raw_path", b"").decode("latin-1") or None,
         request_id=context.request_id if context is not None else None,
+        trace_id=context.trace.hex if context is not None and context.trace is not None else None,
         errors=list(error.problems),
     )
     headers = dict(error.headers) if isinstance(error, _HttpError) else {}

@@ -31,16 +31,19 @@ class StoreCheckout(Controller):
     ) -> Response[OrderResponse]:
         """Place an order of the given lines. Safe to repeat with an idempotency-key."""
         async with runtime.database.write(context) as session:
-            claim = await claim_key(
-                session,
-                "order",
-                idempotency_key,
-                [data, customer_of(session)],
-                ttl=runtime.settings.idempotency_ttl,
-            )
+            with runtime.telemetry.step(context, "checkout/claim"):
+                claim = await claim_key(
+                    session,
+                    "order",
+                    idempotency_key,
+                    [data, customer_of(session)],
+                    ttl=runtime.settings.idempotency_ttl,
+                )
             answer = claim.answer
             if answer is None:
-                answer = await place(session, _basket(data, context, customer_of(session)), claim)
+                basket = _basket(data, context, customer_of(session))
+                with runtime.telemetry.step(context, "checkout/place"):
+                    answer = await place(session, basket, claim)
         return responses.entity("order", answer)
 
     @post("/carts/{id:uuid}/complete", opt=public(), status_code=200)
@@ -53,18 +56,21 @@ class StoreCheckout(Controller):
     ) -> Response[CompletedCart]:
         """Turn a cart into an order. Completing it again answers the same order."""
         async with runtime.database.write(context) as session:
-            claim = await claim_key(
-                session,
-                "cart",
-                idempotency_key,
-                [id, customer_of(session)],
-                ttl=runtime.settings.idempotency_ttl,
-            )
+            with runtime.telemetry.step(context, "checkout/claim"):
+                claim = await claim_key(
+                    session,
+                    "cart",
+                    idempotency_key,
+                    [id, customer_of(session)],
+                    ttl=runtime.settings.idempotency_ttl,
+                )
             answer = claim.answer
             if answer is None:
-                basket, answer = await load_basket(session, id)
+                with runtime.telemetry.step(context, "checkout/basket"):
+                    basket, answer = await load_basket(session, id)
                 if basket is not None:
-                    answer = await place(session, basket, claim)
+                    with runtime.telemetry.step(context, "checkout/place"):
+                        answer = await place(session, basket, claim)
         return responses.json_body(f'{{"type":"order","order":{answer}}}')
 
 

@@ -33,7 +33,7 @@ def statement(sql, name="tests.parse", **options):
 )
 def test_parameters(sql, parsed, parameters):
     made = statement(sql, tenantless=True)
-    assert made.sql == f"/*db_operation='tests.parse'*/ {parsed}"
+    assert made.sql == f"{parsed} /*db_operation='tests.parse'*/"
     assert made.parameters == parameters
 
 
