@@ -3,7 +3,7 @@
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import BigInteger, Identity, Index, func
+from sqlalchemy import BigInteger, Identity, Index, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -39,6 +39,8 @@ class ChangeRecord(ChangeColumns):
         BigInteger, Identity(always=True), primary_key=True, sort_order=-99
     )
     occurred_at: Mapped[dt.datetime] = mapped_column(server_default=func.clock_timestamp())
+    announced: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
+    """The writer tells the cache; of other changes the relay does."""
 
 
 class AuditLog(ChangeColumns):
