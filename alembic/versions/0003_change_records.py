@@ -65,6 +65,14 @@ def upgrade() -> None:
         "change_record",
         sa.Column("announced", sa.Boolean(), server_default=sa.text("false"), nullable=False),
     )
+    op.create_index(
+        "ix_change_record_untold",
+        "change_record",
+        ["tenant_id", "id"],
+        postgresql_where=sa.text("NOT announced"),
+    )
+    op.execute(f"GRANT UPDATE (announced) ON change_record TO {APP_ROLE}")
+    op.create_index("ix_audit_log_chain", "audit_log", ["tenant_id", "position"])
     settings = ", ".join(f"{name} = {value}" for name, value in STORAGE.items())
     op.execute(f"ALTER TABLE change_record SET ({settings})")
     for signature, statement in FUNCTIONS.items():
@@ -83,4 +91,6 @@ def downgrade() -> None:
     for signature in reversed(FUNCTIONS):
         op.execute(f"DROP FUNCTION {signature}")
     op.execute(f"ALTER TABLE change_record RESET ({', '.join(STORAGE)})")
+    op.drop_index("ix_audit_log_chain", "audit_log")
+    op.drop_index("ix_change_record_untold", "change_record")
     op.drop_column("change_record", "announced")

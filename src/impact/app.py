@@ -11,6 +11,7 @@ import impact
 import impact.models
 from impact import settings as settings_module
 from impact.api import routers
+from impact.engine.changes.relay import Relay
 from impact.engine.http.dependencies import DEPENDENCIES
 from impact.engine.http.middleware import RequestMiddleware
 from impact.engine.http.problems import handle_exception
@@ -29,8 +30,13 @@ def create_app(settings: Settings | None = None) -> Litestar:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with open_runtime(chosen) as runtime:
+        async with open_runtime(chosen) as runtime, contextlib.AsyncExitStack() as stack:
             app.state.runtime = runtime
+            if chosen.relay == "on":
+                database = runtime.database
+                await stack.enter_async_context(
+                    Relay(chosen, database.nodes, database.versions, runtime.relay)
+                )
             yield
 
     app = Litestar(

@@ -58,6 +58,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """After this long without a heartbeat heard, L1 is not trusted."""
     redis_timeout: Seconds = 0.02
 
+    # Change records and the audit log.
+    relay: Annotated[str, Meta(pattern=r"^(on|off)$(?!\n)")] = "on"
+    """Whether the server may relay change records; ``off`` leaves it to ``impact relay``."""
+    relay_batch: Annotated[int, Meta(ge=10, le=1000)] = 1000
+    """The most records of one tenant in one transaction."""
+    relay_interval: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    """How long the relay waits for more once it has moved what there was."""
+    audit_url: str | None = None
+    """Application role on a database of the audit log's own; without it the log is beside the
+    records."""
+
     # Secrets.
     signing_keys: Annotated[str, Meta(pattern=r"^[\w-]+:[^\s,]{32,}(,[\w-]+:[^\s,]{32,})*$(?!\n)")]
     """``kid:secret`` pairs; the first signs, all verify, so that a key can be rotated."""
@@ -162,7 +173,7 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
     keys = values.get("signing_keys", "").split(",")
     if len({key.partition(":")[0] for key in keys}) < len(keys):
         problems.append("IMPACT_SIGNING_KEYS names two keys alike")
-    for name in ("primary_url", "replica_urls", "owner_url"):
+    for name in ("primary_url", "replica_urls", "owner_url", "audit_url"):
         urls = values.get(name) or ()
         if not all(map(_is_postgres, (urls,) if isinstance(urls, str) else urls)):
             # Not the URL itself: it holds a password.

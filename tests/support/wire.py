@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from sqlalchemy.engine import make_url
 
-_MONITOR = b"impact monitor"
+_BACKGROUND = (b"impact monitor", b"impact relay")
 _SSL_REQUEST_BYTES = 4
 
 
@@ -15,7 +15,7 @@ class Wire:
     """A proxy before a server. ``round_trips`` counts the messages that the client waits for:
     simple queries (Q) and synchronisation points of the extended protocol (S).
 
-    PostgreSQL manual, chapter 54.2. The monitor's own connections pass uncounted.
+    PostgreSQL manual, chapter 54.2. Connections of background tasks pass uncounted.
     """
 
     def __init__(self, url: str) -> None:
@@ -39,7 +39,7 @@ class Wire:
             client.write(b"N")
             startup = await self.read_startup(reader)
         writer.write(struct.pack("!i", len(startup) + 4) + startup)
-        counted = _MONITOR not in startup
+        counted = not any(name in startup for name in _BACKGROUND)
         while True:
             head = await reader.readexactly(5)
             kind, length = struct.unpack("!ci", head)

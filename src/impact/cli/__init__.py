@@ -15,12 +15,14 @@ class _Entry(NamedTuple):
 
 
 _COMMANDS = {
+    "audit": _Entry("audit", "audit", "Check and keep the audit log."),
     "bench": _Entry("bench", "bench", "Measure this machine."),
     "cache": _Entry("cache", "cache", "Show what the cache does, and end what it holds."),
     "db": _Entry("database", "db", "Migrate the database's schema."),
     "dev": _Entry("dev", "dev", "Start servers, demo shops and the HTTP server on this machine."),
     "import": _Entry("imports", "imports", "Import shop data from files."),
     "queries": _Entry("queries", "queries", "Show which statements take the time."),
+    "relay": _Entry("relay", "command", "Move change records into the audit log."),
     "routes": _Entry("routes", "command", "List the routes and the permission each needs."),
     "serve": _Entry("serve", "serve", "Serve HTTP."),
     "stack": _Entry("stack", "stack", "Start and stop PostgreSQL, its replicas and Redis here."),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from impact.engine.cache.remote import Remote
 from impact.engine.cache.tiered import Cache
 from impact.engine.cache.versions import Versions
+from impact.engine.changes.relay_status import RelayStatus
 from impact.engine.db.cursor import CursorCodec
 from impact.engine.db.monitor import Monitor
 from impact.engine.db.nodes import NodeSet
@@ -29,6 +30,7 @@ class Runtime:
     cursors: CursorCodec
     cache: Cache
     telemetry: Telemetry
+    relay: RelayStatus
 
 
 @contextlib.asynccontextmanager
@@ -61,6 +63,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
                     cursors=CursorCodec(*(key.encode() for key in settings.keys.values())),
                     cache=cache,
                     telemetry=telemetry,
+                    relay=RelayStatus(),
                 )
     finally:
         passwords.close()

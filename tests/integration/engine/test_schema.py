@@ -10,30 +10,9 @@ from sqlalchemy.engine import make_url
 from impact.context import RequestContext, system_context
 from impact.engine.runtime import Runtime
 from impact.stack import Endpoints
+from support.rows import add_row
 from support.schema import gaps, tenant_tables
 from support.shops import Shop
-
-# What a row needs: the columns without which it cannot be, each with a value of its type.
-_NEEDED = """
-SELECT attname AS name, format_type(atttypid, NULL) AS type
-FROM pg_attribute
-WHERE attrelid = format('public.%I', $1::text)::regclass AND attnum > 0 AND NOT attisdropped
-  AND attnotnull AND NOT atthasdef AND attidentity = '' AND attname <> 'tenant_id'
-"""
-_VALUES = {
-    "uuid": "gen_random_uuid()",
-    "text": "'eur'",
-    "bytea": "'x'",
-    "jsonb": "'{}'",
-    "text[]": "'{x}'",
-    "integer": "1",
-    "bigint": "1",
-    "timestamp with time zone": "now()",
-}
-_SPECIAL = {
-    ("api_key", "kind"): "'publishable'",
-    ("rbac_policy", "permission"): "'a:b'",
-}
 
 
 @pytest.fixture
@@ -50,18 +29,6 @@ async def admin(endpoints: Endpoints) -> AsyncIterator[asyncpg.Connection]:
 @pytest.fixture
 def app_role(endpoints: Endpoints) -> str:
     return str(make_url(endpoints.primary_url).username)
-
-
-async def add_row(admin: asyncpg.Connection, table: str, tenant: str) -> None:
-    """A row of the tenant with no more than it must have; foreign keys do not count here."""
-    needed = await admin.fetch(_NEEDED, table)
-    columns = ["tenant_id", *(column["name"] for column in needed)]
-    values = [
-        f"'{tenant}'",
-        *(_SPECIAL.get((table, c["name"]), _VALUES[c["type"]]) for c in needed),
-    ]
-    names = ", ".join(f'"{name}"' for name in columns)
-    await admin.execute(f'INSERT INTO "{table}" ({names}) VALUES ({", ".join(values)})')
 
 
 class TestCatalog:

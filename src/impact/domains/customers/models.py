@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 import impact.domains.customers.cache  # noqa: F401 - what a change of these tables touches
+from impact.engine.changes.triggers import SECRET
 from impact.engine.db.base import Entity, tenant_index, tenant_key
 
 
@@ -40,7 +41,7 @@ class Customer(Entity):
     company_name: Mapped[str | None]
     phone: Mapped[str | None]
     has_account: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
-    password_hash: Mapped[str | None]
+    password_hash: Mapped[str | None] = mapped_column(info=SECRET)
     external_id: Mapped[str | None]
     metadata_: Mapped[dict[str, Any] | None] = mapped_column("metadata", JSONB)
 

@@ -7,6 +7,7 @@ from sqlalchemy import CheckConstraint, Index, LargeBinary, UniqueConstraint, te
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 import impact.domains.identity.cache  # noqa: F401 - what a change of these tables touches
+from impact.engine.changes.triggers import SECRET
 from impact.engine.db.base import Entity, tenant_index, tenant_key
 
 
@@ -20,7 +21,7 @@ class AdminUser(Entity):
     email: Mapped[str]
     first_name: Mapped[str | None]
     last_name: Mapped[str | None]
-    password_hash: Mapped[str]
+    password_hash: Mapped[str] = mapped_column(info=SECRET)
     is_active: Mapped[bool] = mapped_column(server_default=text("true"), default=True)
 
     assignments: Mapped[list["RoleAssignment"]] = relationship(
@@ -101,7 +102,7 @@ class ApiKey(Entity):
 
     kind: Mapped[str]
     title: Mapped[str]
-    token_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary, info=SECRET)
     redacted: Mapped[str]
     role_id: Mapped[UUID | None]
     revoked_at: Mapped[dt.datetime | None]

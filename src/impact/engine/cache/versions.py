@@ -25,6 +25,8 @@ from impact.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+UNTOLD = "untold"
+"""A change record's action: the tags, by tenant, that a commit could not announce."""
 _HOLD = 60_000_000
 """Microseconds after which a commit whose process died no longer keeps its tags from being
 cached. Longer than any commit takes."""
@@ -52,6 +54,8 @@ class Raised:
 
     name: str
     tags: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    untold: bool = False
+    """Redis has not heard of all of it."""
 
 
 class Versions:
@@ -202,8 +206,11 @@ class Versions:
         raised = Raised(secrets.token_hex(6), {t: sorted(names) for t, names in tags.items()})
         for tenant, names in raised.tags.items():
             self._bump(names)
-            with contextlib.suppress(RedisAwayError):
+            try:
                 await self._send(tenant, names, raised.name, hold=_HOLD)
+            except RedisAwayError:
+                # Without Redis nobody else has an entry that could outlive a second.
+                raised.untold = self.remote is not None
         return raised
 
     async def settle(self, raised: Raised, wal: int) -> int:

@@ -13,7 +13,7 @@ with 32 zero bytes before a tenant's first entry.
 import datetime as dt
 import enum
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -90,36 +90,36 @@ class Break(msgspec.Struct, frozen=True):
 class Verifier:
     """Follows one tenant's entries in the order of their positions, holding one hash.
 
-    The first entry's ``previous_hash`` is believed, as what was before it may be archived; before
-    position 1 there is nothing to believe.
+    Positions in ``elsewhere``, such as those of archived entries, may be missing; what follows
+    them is believed to name the right ``previous_hash``. So is the first entry where it is not
+    meant to be the tenant's first: ``start`` is its position.
     """
 
-    def __init__(self, tenant: str) -> None:
+    def __init__(
+        self, tenant: str, *, start: int = 1, elsewhere: Sequence[tuple[int, int]] = ()
+    ) -> None:
         self.tenant = tenant
         self.entries = 0
-        self.position: int | None = None
-        self.hash = GENESIS
-
-    def skip(self, position: int, hash: bytes) -> None:
-        """Entries up to ``position``, the last of which has this hash, are known elsewhere."""
-        self.position, self.hash = position, hash
+        self.position = start - 1
+        self.hash: bytes | None = GENESIS if start == 1 else None
+        self._elsewhere = sorted(elsewhere)
 
     def check(self, entry: Mapping[str, Any]) -> Break | None:
         """What is wrong with the next entry, or None."""
         position, previous = entry["position"], entry["previous_hash"]
-        expected = position if self.position is None else self.position + 1
+        self._pass_over(position - 1)
+        expected = self.position + 1
         if position > expected:
             return self._break(
                 entry, Fault.MISSING, f"the entries {expected} to {position - 1} are missing"
             )
         if position < expected:
             return self._break(entry, Fault.ORDER, "another entry has this position too")
-        known = GENESIS if position == 1 else None if self.position is None else self.hash
-        if known is not None and previous != known:
+        if self.hash is not None and previous != self.hash:
             return self._break(
                 entry,
                 Fault.LINK,
-                f"its previous_hash is {previous.hex()}, the entry before has {known.hex()}",
+                f"its previous_hash is {previous.hex()}, the entry before has {self.hash.hex()}",
             )
         computed = link(previous, entry)
         if computed != entry["hash"]:
@@ -134,16 +134,23 @@ class Verifier:
 
     def check_head(self, position: int, hash: bytes) -> Break | None:
         """What is wrong with the chain's head after its last entry, or None."""
-        last = self.position or 0
-        if (last, self.hash) == (position, hash):
+        self._pass_over(position)
+        last = self.position
+        if last == position and self.hash in (hash, None):
             return None
         if last < position:
             detail = f"the entries {last + 1} to {position} are missing"
         elif last > position:
             detail = f"the chain ends at {position}, what follows was not added by the relay"
         else:
-            detail = f"the chain's head has the hash {hash.hex()}, not {self.hash.hex()}"
+            detail = f"the chain's head has the hash {hash.hex()}, not that of its last entry"
         return Break(self.tenant, position, None, Fault.HEAD, detail)
+
+    def _pass_over(self, last: int) -> None:
+        """Go on to ``last``, as far as what is before it is elsewhere."""
+        for first, end in self._elsewhere:
+            if self.position < last and first <= self.position + 1 <= end:
+                self.position, self.hash = min(end, last), None
 
     def _break(self, entry: Mapping[str, Any], fault: Fault, detail: str) -> Break:
         return Break(self.tenant, entry["position"], entry["id"], fault, detail)

@@ -34,6 +34,9 @@ class ChangeRecord(ChangeColumns):
     """One changed row, in the changing transaction, until it has been moved to the log."""
 
     __tablename__ = "change_record"
+    __table_args__ = (
+        Index("ix_change_record_untold", "tenant_id", "id", postgresql_where=text("NOT announced")),
+    )
 
     id: Mapped[int] = mapped_column(
         BigInteger, Identity(always=True), primary_key=True, sort_order=-99
@@ -53,6 +56,8 @@ class AuditLog(ChangeColumns):
     __tablename__ = "audit_log"
     __table_args__ = (
         Index("ix_audit_log_tenant_occurred", "tenant_id", "occurred_at", "id"),
+        # To follow a chain without sorting it.
+        Index("ix_audit_log_chain", "tenant_id", "position"),
         {"postgresql_partition_by": "RANGE (occurred_at)"},
     )
 

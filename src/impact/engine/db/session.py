@@ -6,6 +6,7 @@ else in the project says COMMIT (a test checks).
 """
 
 import contextlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from sqlalchemy.sql.dml import UpdateBase
 
 from impact.context import RequestContext
 from impact.engine.cache.touched import Touched
-from impact.engine.cache.versions import Versions
+from impact.engine.cache.versions import UNTOLD, Versions
 from impact.engine.db import tenancy
 from impact.engine.db.base import Base, TenantScoped
 from impact.engine.db.consistency import CAUSAL, Consistency, Level, parse_lsn
@@ -31,11 +32,19 @@ from impact.engine.db.failures import (
 )
 from impact.engine.db.nodes import Node, NodeSet
 from impact.engine.db.observer import BEGIN, COMMIT, OBSERVER, POSITION, ROLLBACK, Observer
-from impact.engine.db.statements import Statement
+from impact.engine.db.statements import ALL, Statement
 from impact.engine.telemetry.telemetry import Telemetry
 from impact.errors import ConflictError, ImpactError, NotFoundError
 
 T = TypeVar("T")
+_OWE = Statement(
+    "changes.owe",
+    f"""
+    INSERT INTO change_record (tenant_id, table_name, action, after)
+    VALUES (:tenant_id, 'cache', '{UNTOLD}', :tags::jsonb)
+    """,
+    writes={"change_record": ALL},
+)
 AfterCommit = Callable[[], Awaitable[None]]
 
 
@@ -306,6 +315,9 @@ class Database:
                     await session.flush()
                 touched = session.touched.by_tenant()
                 raised = await self.versions.announce(touched) if touched else None
+                if raised is not None and raised.untold:
+                    # This process may die before Redis is back; then the relay tells it.
+                    await session.execute(_OWE, tags=json.dumps(raised.tags))
                 context.round_trips += 2
                 if await observe.run(COMMIT, (), driver.execute("COMMIT")) != "COMMIT":
                     # A statement failed and somebody swallowed its error: PostgreSQL rolled back.

@@ -45,7 +45,9 @@ def begin(context: RequestContext, *, read_only: bool, timeout: float | None = N
         f"SET LOCAL {TENANT_SETTING} = {quote_literal(validate_slug(context.tenant))}",
     ]
     if not read_only:
-        # Who and why, for the change records that triggers write.
+        # Who and why, for the change records that triggers write, and that the unit of work
+        # tells the cache of them itself.
+        parts.append("SET LOCAL impact.announces = on")
         parts.append(f"SET LOCAL impact.actor = {quote_literal(str(context.actor))}")
         parts.append(f"SET LOCAL impact.request_id = {quote_literal(context.request_id)}")
         if context.reason is not None:

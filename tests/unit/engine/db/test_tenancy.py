@@ -53,7 +53,8 @@ def test_the_transaction_is_told_in_one_message():
         "BEGIN READ ONLY; SET LOCAL impact.tenant_id = 'paris'; SET LOCAL statement_timeout = 1500"
     )
     assert begin(context, read_only=False) == (
-        "BEGIN; SET LOCAL impact.tenant_id = 'paris'; SET LOCAL impact.actor = 'system';"
+        "BEGIN; SET LOCAL impact.tenant_id = 'paris'; SET LOCAL impact.announces = on;"
+        " SET LOCAL impact.actor = 'system';"
         f" SET LOCAL impact.request_id = '{context.request_id}';"
         " SET LOCAL impact.reason = 'it''s late'"
     )
