@@ -146,6 +146,18 @@ def variable(field: str) -> str:
     return PREFIX + field.upper()
 
 
+def environment(settings: Settings) -> dict[str, str]:
+    """The variables that ``load`` reads these settings from."""
+    found = {}
+    for field in msgspec.structs.fields(Settings):
+        value = getattr(settings, field.name)
+        if isinstance(value, tuple):
+            value = ",".join(value)
+        if value is not None:
+            found[variable(field.name)] = str(value)
+    return found
+
+
 def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
     """Read the settings; ``overrides`` that are not None win over the environment.
 

@@ -1,15 +1,22 @@
 """``impact bench``: measurements of this machine, each beside what it is compared with."""
 
 import asyncio
+import secrets
 from pathlib import Path
 
 import click
 import msgspec
 
-from impact.cli._settings import data_dir_option, load_settings, one_line
+from impact import settings as settings_module
+from impact.cli._progress import progress_bar
+from impact.cli._settings import data_dir_option, load_settings, one_line, signing_keys
+from impact.cli.serve import require_free_port
 from impact.errors import ConfigurationError
+from impact.loadtest import audit as audit_bench
 from impact.loadtest import cache as cache_bench
 from impact.loadtest import telemetry as telemetry_bench
+from impact.ops import migrations
+from impact.stack import Stack
 
 
 @click.group()
@@ -72,3 +79,58 @@ def telemetry(data_dir: Path, tenant: str, rounds: int, seconds: float, as_json:
             f"{name:<10}{cost.on:>8.0f}/s{cost.off:>8.0f}/s{cost.ratio:>10.3f}"
             f"{cost.cpu_on:>8.0f}us{cost.cpu_off:>8.0f}us{cost.cpu_ratio:>10.3f}"
         )
+@click.option("--clients", type=click.IntRange(1), default=25, show_default=True)
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--seconds", type=click.FloatRange(0.1), default=4.0, show_default=True)
+@click.option("--port", type=int, default=9099, show_default=True, help="Of the server it starts.")
+@click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
+def audit(
+    data_dir: Path, clients: int, rounds: int, seconds: float, port: int, as_json: bool
+) -> None:
+    """Show what recording changes costs: orders through the API and bulk updates with the
+    triggers on and off, and how many records a second the relay moves.
+
+    It makes a database of its own on the stack in the data directory and drops it at the end.
+    """
+    with one_line(), progress_bar(quiet=as_json) as progress:
+        require_free_port("127.0.0.1", port)
+        stack = Stack(data_dir)
+        if stack.endpoints() is None:
+            raise ConfigurationError(
+                f"there is no stack in {data_dir}; start one with 'impact stack up'"
+            )
+        name = f"bench_{secrets.token_hex(4)}"
+        endpoints = stack.create_database(name)
+        try:
+            migrations.upgrade(endpoints.owner_url)
+            settings = settings_module.load(
+                {},
+                primary_url=endpoints.primary_url,
+                redis_url=endpoints.redis_url,
+                cache_service=name.replace("_", "-"),
+                signing_keys=signing_keys(data_dir),
+                data_dir=str(data_dir),
+                port=port,
+            )
+            costs = asyncio.run(
+                audit_bench.measure(
+                    settings,
+                    endpoints.owner_url,
+                    clients=clients,
+                    rounds=rounds,
+                    seconds=seconds,
+                    progress=progress,
+                )
+            )
+        finally:
+            stack.drop_database(name)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(costs)))
+        return
+    click.echo(f"{'':20}{'recorded':>12}{'not':>12}{'cost':>8}")
+    for label, unit, each in (
+        (f"orders, {clients} clients", "/s", costs.orders),
+        *((f"10,000 {name}", "ms", each) for name, each in costs.updates.items()),
+    ):
+        click.echo(f"{label:20}{each.on:10,.1f} {unit}{each.off:10,.1f} {unit}{each.ratio:7.2f}")
+    click.echo(f"relay               {costs.relay:10,} records/s, of {costs.records:,}")

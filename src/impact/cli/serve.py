@@ -6,13 +6,12 @@ import socket
 from pathlib import Path
 
 import click
-import msgspec
 
 from impact.cli._settings import data_dir_option, load_settings, one_line
 from impact.engine.runtime import open_runtime
 from impact.engine.telemetry.workers import run_directory
 from impact.errors import ConfigurationError
-from impact.settings import Settings, variable
+from impact.settings import Settings, environment
 
 _DRAIN_SECONDS = 10
 
@@ -69,12 +68,7 @@ def require_free_port(host: str, port: int) -> None:
 
 def export(settings: Settings) -> None:
     """Put the settings into the environment, where worker processes read them."""
-    for field in msgspec.structs.fields(Settings):
-        value = getattr(settings, field.name)
-        if isinstance(value, tuple):
-            value = ",".join(value)
-        if value is not None:
-            os.environ[variable(field.name)] = str(value)
+    os.environ.update(environment(settings))
 
 
 def run_server(settings: Settings) -> None:

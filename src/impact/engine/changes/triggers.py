@@ -40,11 +40,6 @@ DECLARE
     was text;
     became text;
     differs text;
-    who constant text := $sql$
-        coalesce(nullif(current_setting('impact.actor', true), ''), 'operator:' || session_user),
-        nullif(current_setting('impact.request_id', true), ''),
-        nullif(current_setting('impact.reason', true), ''),
-        coalesce(current_setting('impact.announces', true) = 'on', false)$sql$;
 BEGIN
     SELECT string_agg(format('o.%1$I = n.%1$I', a.attname), ' AND ' ORDER BY k.place),
            coalesce(
@@ -92,36 +87,48 @@ BEGIN
     EXECUTE format($f$
 CREATE OR REPLACE FUNCTION %1$s RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $body$
+#variable_conflict use_variable
+DECLARE
+    -- Once, and not for each row.
+    who constant text := coalesce(
+        nullif(current_setting('impact.actor', true), ''), 'operator:' || session_user);
+    request constant text := nullif(current_setting('impact.request_id', true), '');
+    why constant text := nullif(current_setting('impact.reason', true), '');
+    told constant boolean := coalesce(current_setting('impact.announces', true) = 'on', false);
 BEGIN
     IF TG_OP = 'INSERT' THEN
         INSERT INTO public.change_record (tenant_id, table_name, row_id, action, after,
             actor, request_id, reason, announced)
         SELECT n.%2$I, %3$L, %4$s, 'insert',
-            ('{' || concat_ws(',', %5$s) || '}')::jsonb, %6$s
+            ('{' || concat_ws(',', %5$s) || '}')::jsonb, who, request, why, told
         FROM new_rows n;
     ELSIF TG_OP = 'UPDATE' THEN
+        IF NOT EXISTS (SELECT FROM new_rows) THEN
+            -- A statement that found no row fires too; the join below costs four times this.
+            RETURN NULL;
+        END IF;
         INSERT INTO public.change_record (tenant_id, table_name, row_id, action, before, after,
             actor, request_id, reason, announced)
-        SELECT coalesce(n.%2$I, o.%2$I), %3$L, coalesce(%4$s, %7$s),
+        SELECT coalesce(n.%2$I, o.%2$I), %3$L, coalesce(%4$s, %6$s),
             CASE WHEN o.%2$I IS NULL THEN 'insert' WHEN n.%2$I IS NULL THEN 'delete'
                  ELSE 'update' END,
             CASE WHEN o.%2$I IS NOT NULL THEN
-                ('{' || concat_ws(',', %8$s) || '}')::jsonb END,
+                ('{' || concat_ws(',', %7$s) || '}')::jsonb END,
             CASE WHEN n.%2$I IS NOT NULL THEN
-                ('{' || concat_ws(',', %9$s) || '}')::jsonb END, %6$s
-        FROM old_rows o FULL JOIN new_rows n ON %10$s
-        WHERE %11$s;
+                ('{' || concat_ws(',', %8$s) || '}')::jsonb END, who, request, why, told
+        FROM old_rows o FULL JOIN new_rows n ON %9$s
+        WHERE %10$s;
     ELSE
         INSERT INTO public.change_record (tenant_id, table_name, row_id, action, before,
             actor, request_id, reason, announced)
-        SELECT o.%2$I, %3$L, %7$s, 'delete',
-            ('{' || concat_ws(',', %12$s) || '}')::jsonb, %6$s
+        SELECT o.%2$I, %3$L, %6$s, 'delete',
+            ('{' || concat_ws(',', %11$s) || '}')::jsonb, who, request, why, told
         FROM old_rows o;
     END IF;
     RETURN NULL;
 END $body$ $f$,
         handler, tenant, relation, replace(row_id, '@.', 'n.') || '::text',
-        replace(present, '@.', 'n.'), who, replace(row_id, '@.', 'o.') || '::text',
+        replace(present, '@.', 'n.'), replace(row_id, '@.', 'o.') || '::text',
         was, became, same_key, differs, replace(present, '@.', 'o.'));
     EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', handler);
     EXECUTE format('CREATE OR REPLACE TRIGGER capture_insert AFTER INSERT ON %s '
