@@ -110,6 +110,17 @@ async def test_a_promoted_replica_takes_the_writes_without_a_restart(site: Site)
         f"/admin/collections/{written.json()['collection']['id']}", headers=site.shop.admin
     )
     assert found.status_code == 200
+    # The relay has found it too.
+    promoted = await asyncpg.connect(site.endpoints.replica_admin_urls[0])
+    try:
+        async with asyncio.timeout(30):
+            while not await promoted.fetchval(
+                "SELECT count(*) FROM audit_log WHERE row_id = $1",
+                written.json()["collection"]["id"],
+            ):
+                await asyncio.sleep(0.05)
+    finally:
+        await promoted.close()
 
 
 async def test_an_old_primary_that_comes_back_is_history(site: Site) -> None:
