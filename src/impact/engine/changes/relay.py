@@ -48,6 +48,8 @@ LOCK = (7204, 1)
 _RETRY_LOCK = 1.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 _RETRY_LOG = 1.0
+_WELL = 10.0
+"""Seconds after which what went wrong before is forgotten."""
 _LOOK_EVERY = 5.0
 _NAME = "impact relay"
 _TENANTS = "SELECT tenant FROM change_record_tenants()"
@@ -97,8 +99,9 @@ class Relay:
                     await self._serve()
                 except (*DRIVER_ERRORS, ImpactError) as error:
                     self._note(error)
-                pause = _FIRST_PAUSE if time.monotonic() - began > 10 else min(pause * 2, 5.0)
-                await asyncio.sleep(min(pause, _LONGEST_PAUSE) * random.uniform(0.8, 1.2))  # noqa: S311
+                well = time.monotonic() - began > _WELL
+                pause = _FIRST_PAUSE if well else min(pause * 2, _LONGEST_PAUSE)
+                await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
         finally:
             self.status.running = False
 
@@ -151,6 +154,9 @@ class Relay:
     async def _connected(self) -> AsyncIterator[tuple[Node, asyncpg.Connection]]:
         node = self._nodes.primary()
         async with connect(node.url, _NAME, timeout=self._timeout) as connection:
+            # Statistics of a table that fills and empties all the time are always wrong, and
+            # reading it from end to end is never right.
+            await connection.execute("SET enable_seqscan = off")
             yield node, connection
 
     async def _take_lock(self, node: Node, source: asyncpg.Connection) -> bool:

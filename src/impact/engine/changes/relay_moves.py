@@ -31,17 +31,15 @@ ON CONFLICT (tenant_id) DO NOTHING
 # The content stays in the database; only each entry's place and hashes travel.
 _MOVE = """
 WITH gone AS (
-    DELETE FROM change_record r
-    USING unnest($2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[])
-        AS place (id, position, previous_hash, hash)
-    WHERE r.tenant_id = $1 AND r.id = place.id
-    RETURNING r.*, place.position, place.previous_hash, place.hash
+    DELETE FROM change_record WHERE tenant_id = $1 AND id = ANY ($2::bigint[]) RETURNING *
 ), entered AS (
     INSERT INTO audit_log (tenant_id, id, occurred_at, table_name, row_id, action, before, after,
         actor, request_id, reason, position, previous_hash, hash)
     SELECT tenant_id, id, occurred_at, table_name, row_id, action, before, after,
         actor, request_id, reason, position, previous_hash, hash
     FROM gone
+    JOIN unnest($2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[])
+        AS place (id, position, previous_hash, hash) USING (id)
     RETURNING 1
 ), headed AS (
     UPDATE audit_chain SET position = $6, hash = $7 WHERE tenant_id = $1
