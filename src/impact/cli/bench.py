@@ -79,6 +79,10 @@ def telemetry(data_dir: Path, tenant: str, rounds: int, seconds: float, as_json:
             f"{name:<10}{cost.on:>8.0f}/s{cost.off:>8.0f}/s{cost.ratio:>10.3f}"
             f"{cost.cpu_on:>8.0f}us{cost.cpu_off:>8.0f}us{cost.cpu_ratio:>10.3f}"
         )
+
+
+@bench.command()
+@data_dir_option
 @click.option("--clients", type=click.IntRange(1), default=25, show_default=True)
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--seconds", type=click.FloatRange(0.1), default=4.0, show_default=True)

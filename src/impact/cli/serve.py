@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import click
+import msgspec
 
 from impact.cli._settings import data_dir_option, load_settings, one_line
 from impact.engine.runtime import open_runtime

@@ -152,6 +152,27 @@ class TestOneDatabase:
             assert await relay_of(runtime).drain() == 5
         assert (await verified(quiet, tenant)).broken is None
 
+    async def test_one_tenants_trouble_is_not_the_others(
+        self, quiet: Endpoints, quiet_settings: Settings, owner: asyncpg.Connection, tenant: str
+    ) -> None:
+        first, second = f"{tenant}-a", f"{tenant}-b"
+        await make(owner, first, 25)
+        await make(owner, second, 25)
+        await owner.execute(
+            "INSERT INTO audit_log (tenant_id, id, occurred_at, table_name, action, position,"
+            " previous_hash, hash) SELECT tenant_id, id, occurred_at, 'x', 'x', 0, '', ''"
+            " FROM change_record WHERE tenant_id = $1 ORDER BY id LIMIT 1",
+            first,
+        )
+        async with open_runtime(quiet_settings) as runtime, relay_of(runtime) as relay:
+            await until(lambda: relay.status.moved_total == 25)
+            await until(lambda: (relay.status.last_error or "").startswith(f"{first}: "))
+            assert len(await logged(owner, second)) == 25
+            await owner.execute("DELETE FROM audit_log WHERE tenant_id = $1", first)
+            await until(lambda: relay.status.moved_total == 50)
+            await until(lambda: relay.status.last_error is None)
+        assert (await verified(quiet, first)).entries == 25
+
     async def test_another_takes_over_from_one_that_died(
         self, quiet: Endpoints, quiet_settings: Settings, owner: asyncpg.Connection, tenant: str
     ) -> None:

@@ -36,7 +36,7 @@ from impact.engine.changes.relay_moves import (
 from impact.engine.changes.relay_status import MOST_COUNTED, RelayStatus
 from impact.engine.db.connection import connect
 from impact.engine.db.consistency import parse_lsn
-from impact.engine.db.failures import DRIVER_ERRORS
+from impact.engine.db.failures import DRIVER_ERRORS, is_node_lost
 from impact.engine.db.nodes import Node, NodeSet
 from impact.engine.tasks import end
 from impact.errors import ConfigurationError, ImpactError
@@ -99,6 +99,10 @@ class Relay:
                     await self._serve()
                 except (*DRIVER_ERRORS, ImpactError) as error:
                     self._note(error)
+                except Exception as error:
+                    # A mistake of ours must not end the relay for the life of the process.
+                    logger.exception("the relay of change records failed")
+                    self._note(error)
                 well = time.monotonic() - began > _WELL
                 pause = _FIRST_PAUSE if well else min(pause * 2, _LONGEST_PAUSE)
                 await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
@@ -114,7 +118,7 @@ class Relay:
             await self._take_lock(node, source)
             mover = await self._open(source, stack)
             after: dict[str, int] = {}
-            while await self._round(source, mover, after):
+            while await self._round(source, mover, after, patient=False):
                 pass
         return self.status.moved_total - before
 
@@ -177,13 +181,22 @@ class Relay:
         await require_log(target)
         return AuditDatabase(source, target)
 
-    async def _round(self, source: asyncpg.Connection, mover: Mover, after: dict[str, int]) -> bool:
+    async def _round(
+        self,
+        source: asyncpg.Connection,
+        mover: Mover,
+        after: dict[str, int],
+        *,
+        patient: bool = True,
+    ) -> bool:
         """One batch of each tenant that has any; whether more is likely to wait.
 
-        ``after`` remembers how far the tenants' unfinished rounds have come.
+        ``after`` remembers how far the tenants' unfinished rounds have come. A ``patient`` round
+        leaves a tenant whose records are refused for the next one.
         """
         if not after:
             self._redis_away = False
+        refused: str | None = None
         tenants = [row["tenant"] for row in await source.fetch(_TENANTS)]
         for done in after.keys() - set(tenants):
             del after[done]
@@ -196,8 +209,17 @@ class Relay:
                 after[tenant] = records[-1]["id"]
             else:
                 after.pop(tenant, None)
-            await self._pass_on(mover, tenant, records)
-        self.status.last_error = self._log_away or ("Redis is away" if self._redis_away else None)
+            try:
+                await self._pass_on(mover, tenant, records)
+            except asyncpg.PostgresError as error:
+                if is_node_lost(error) or not patient:
+                    raise
+                # One tenant's trouble is not the others'.
+                refused = f"{tenant}: {error}"
+                self._note(refused)
+                after.pop(tenant, None)
+        away = "Redis is away" if self._redis_away else None
+        self.status.last_error = self._log_away or refused or away
         return bool(after)
 
     async def _pass_on(self, mover: Mover, tenant: str, records: Sequence[Record]) -> None:
@@ -240,7 +262,7 @@ class Relay:
             assert row is not None  # noqa: S101 - a SELECT without FROM
             self.status.waiting, self.status.oldest_seconds = row["waiting"], row["oldest"]
 
-    def _note(self, error: BaseException) -> None:
+    def _note(self, error: BaseException | str) -> None:
         self.status.failures_total += 1
         text = str(error) or type(error).__name__
         if text != self.status.last_error:
