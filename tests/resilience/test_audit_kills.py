@@ -54,4 +54,7 @@ async def test_the_log_tells_all_of_it(directory: Path, audit: bool) -> None:
             wrong = await field.wrong()
             print(f"seed {seed}, {left} left, killed {dict(field.killed)}, {dict(field.done)}")  # noqa: T201
             assert wrong == [], (seed, wrong[:5])
-    assert field.done["transactions"]
+        assert field.done["transactions"]
+        # It would show.
+        await field.lose_an_entry()
+        assert len(await field.wrong()) > 1

@@ -188,6 +188,17 @@ class Arena:
                         connection.terminate()
                 await asyncio.sleep(0.2)
 
+    async def lose_an_entry(self) -> None:
+        """Take an entry from the middle of the log."""
+        log = await asyncpg.connect(self.log.owner_url)
+        try:
+            await log.execute(
+                "DELETE FROM audit_log WHERE id = (SELECT id FROM audit_log ORDER BY id"
+                " OFFSET (SELECT count(*) / 2 FROM audit_log) LIMIT 1)"
+            )
+        finally:
+            await log.close()
+
     async def wrong(self) -> list[str]:
         """What the log does not tell as it was; empty where it does."""
         owner = await asyncpg.connect(self.endpoints.owner_url)

@@ -115,6 +115,7 @@ def audit(
                 signing_keys=signing_keys(data_dir),
                 data_dir=str(data_dir),
                 port=port,
+                log_level="error",
             )
             costs = asyncio.run(
                 audit_bench.measure(
