@@ -16,6 +16,7 @@ from impact.engine.http.middleware import RequestMiddleware
 from impact.engine.http.problems import handle_exception
 from impact.engine.runtime import open_runtime
 from impact.engine.telemetry import logs
+from impact.ops.alerts.watch import watching
 from impact.settings import Settings
 
 
@@ -29,8 +30,9 @@ def create_app(settings: Settings | None = None) -> Litestar:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
-        async with open_runtime(chosen) as runtime:
+        async with open_runtime(chosen) as runtime, watching(runtime) as watch:
             app.state.runtime = runtime
+            app.state.watch = watch
             yield
 
     app = Litestar(

@@ -15,6 +15,7 @@ class _Entry(NamedTuple):
 
 
 _COMMANDS = {
+    "alerts": _Entry("alerts", "alerts", "Show the alert rules, and write them for Prometheus."),
     "bench": _Entry("bench", "bench", "Measure this machine."),
     "cache": _Entry("cache", "cache", "Show what the cache does, and end what it holds."),
     "db": _Entry("database", "db", "Migrate the database's schema."),
