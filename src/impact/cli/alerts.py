@@ -7,6 +7,7 @@ import click
 import msgspec
 
 from impact.cli._settings import one_line
+from impact.cli._tables import markdown_table
 from impact.errors import ConfigurationError
 from impact.ops.alerts.prometheus import expression, rules_file
 from impact.ops.alerts.rules import RULES, Rule, chosen
@@ -51,9 +52,9 @@ def list_(thresholds: str, as_json: bool) -> None:
         ]
         click.echo(msgspec.json.format(msgspec.json.encode(shown)))
         return
-    for rule in rules:
-        click.echo(f"{rule.name:24}{rule.severity:10}{_condition(rule)}")
-        click.echo(f"{'':24}{rule.summary}")
+    head = ("rule", "severity", "fires", "what it means")
+    rows = [(rule.name, rule.severity, _condition(rule), rule.summary) for rule in rules]
+    click.echo(markdown_table(head, rows))
 
 
 def _condition(rule: Rule) -> str:
