@@ -17,6 +17,7 @@ from impact.engine.http.middleware import RequestMiddleware
 from impact.engine.http.problems import handle_exception
 from impact.engine.runtime import open_runtime
 from impact.engine.telemetry import logs
+from impact.ops.alerts.watch import watching
 from impact.settings import Settings
 
 
@@ -37,6 +38,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
                 await stack.enter_async_context(
                     Relay(chosen, database.nodes, database.versions, runtime.relay)
                 )
+            app.state.watch = await stack.enter_async_context(watching(runtime))
             yield
 
     app = Litestar(

@@ -7,7 +7,7 @@ The variable of a field is ``IMPACT_`` and its name in capitals. Secrets have no
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 from urllib.parse import urlsplit
 
 import msgspec
@@ -118,6 +118,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """One that takes longer still is raised to whoever subscribed to slow statements."""
     slow_request: Seconds = 0.5
     """The trace of a request that takes longer is kept although it was not sampled."""
+    alert_thresholds: tuple[Annotated[str, Meta(pattern=r"^[a-z-]+=[0-9.]+$")], ...] = ()
+    """Instead of the rules' own: ``cache-hit-rate=0.7,pool-use=0.9``."""
+    alert_webhook: Annotated[str, Meta(pattern=r"^https?://")] | None = None
+    """Where alerts are sent to; needs ``alert_secret``."""
+    alert_secret: Annotated[str, Meta(min_length=16)] | None = None
+    """Signs what is sent to the webhook."""
     log_format: Annotated[str, Meta(pattern=r"^(text|json)$(?!\n)")] = "text"
 
     # Behaviour.
@@ -174,7 +180,7 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
             if field.required:
                 problems.append(f"{variable(field.name)} is not set")
             continue
-        if isinstance(raw, str) and field.type == tuple[str, ...]:
+        if isinstance(raw, str) and get_origin(field.type) is tuple:
             raw = [part.strip() for part in raw.split(",") if part.strip()]
         try:
             values[field.name] = msgspec.convert(raw, field.type, strict=False, dec_hook=_decode)
@@ -190,6 +196,8 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
         if not all(map(_is_postgres, (urls,) if isinstance(urls, str) else urls)):
             # Not the URL itself: it holds a password.
             problems.append(f"{variable(name)}: not postgresql://role:password@host:port/database")
+    if values.get("alert_webhook") and not values.get("alert_secret"):
+        problems.append("IMPACT_ALERT_WEBHOOK needs IMPACT_ALERT_SECRET, which signs the alerts")
     if problems:
         raise ConfigurationError("; ".join(problems))
     return Settings(**values)

@@ -237,6 +237,7 @@ def environment(made: Installation, name: str) -> dict[str, str]:
         "IMPACT_REPLICA_URLS": made.url("replica", "impact_app"),
         "IMPACT_REDIS_URL": redis_url,
         "IMPACT_SIGNING_KEYS": "k1:" + made.passwords.setdefault("key", secrets.token_urlsafe(48)),
+        "IMPACT_METRICS_TOKEN": made.passwords.setdefault("metrics", secrets.token_urlsafe(24)),
         "IMPACT_WORKERS": "2",
         "IMPACT_PORT": str(made.ports[name]),
         "IMPACT_DATA_DIR": str(made.directory / "node"),

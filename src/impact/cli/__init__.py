@@ -15,6 +15,7 @@ class _Entry(NamedTuple):
 
 
 _COMMANDS = {
+    "alerts": _Entry("alerts", "alerts", "Show the alert rules, and write them for Prometheus."),
     "audit": _Entry("audit", "audit", "Check and keep the audit log."),
     "bench": _Entry("bench", "bench", "Measure this machine."),
     "cache": _Entry("cache", "cache", "Show what the cache does, and end what it holds."),

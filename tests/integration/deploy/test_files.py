@@ -1,5 +1,6 @@
 """What stands in deploy/ is what the programs it is for accept."""
 
+import json
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from impact.engine.telemetry.names import METRICS, MetricKind
 from support.programs import needed
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
@@ -81,8 +83,33 @@ def test_haproxy() -> None:
     )
 
 
-def test_prometheus() -> None:
-    run(needed("promtool"), "check", "config", DEPLOY / "prometheus" / "prometheus.yml")
+def test_prometheus(tmp_path: Path) -> None:
+    """Checked as a copy, whose token is where the test may put one."""
+    for path in (DEPLOY / "prometheus").iterdir():
+        text = path.read_text().replace("/tmp/", f"{tmp_path}/")  # noqa: S108 - the container's
+        (tmp_path / path.name).write_text(text)
+    (tmp_path / "metrics_token").write_text("some-token")
+    run(needed("promtool"), "check", "config", tmp_path / "prometheus.yml")
+
+
+def test_grafana_asks_for_what_there_is(tmp_path: Path) -> None:
+    """Every metric that a panel names is given out, and Prometheus can read its expression."""
+    board = json.loads((DEPLOY / "grafana" / "dashboards" / "impact.json").read_text())
+    suffixes = {
+        MetricKind.COUNTER: ("_total",),
+        MetricKind.GAUGE: ("",),
+        MetricKind.HISTOGRAM: ("_count", "_sum", "_bucket"),
+    }
+    known = {m.prometheus + suffix for m in METRICS.values() for suffix in suffixes[m.kind]}
+    labels = {label.replace(".", "_") for m in METRICS.values() for label in m.labels}
+    expressions = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    assert expressions
+    for expression in expressions:
+        named = set(re.findall(r"\b(?:impact|http|db)_[a-z_]+", expression))
+        assert named - labels <= known, expression
+    rules = [{"record": f"panel:{n}", "expr": e} for n, e in enumerate(expressions)]
+    (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "all", "rules": rules}]}))
+    run(needed("promtool"), "check", "rules", tmp_path / "rules.yml")
 
 
 @pytest.mark.parametrize("script", sorted((DEPLOY / "postgres").iterdir()), ids=lambda p: p.name)

@@ -8,6 +8,8 @@ import httpx
 import pytest
 import redis
 
+from impact.ops.alerts.rules import RULES
+from support.dev import free_port
 from support.installation import (
     DEPLOY,
     Installation,
@@ -16,6 +18,7 @@ from support.installation import (
     start_node,
     until,
 )
+from support.programs import needed
 
 pytestmark = pytest.mark.xdist_group("deploy")
 
@@ -87,6 +90,45 @@ def test_figures_are_for_those_inside(installation: Installation) -> None:
         assert "problem" not in answer.headers["content-type"], path
     inside = f"http://127.0.0.1:{installation.ports['inside']}"
     assert "haproxy_server_status" in httpx.get(f"{inside}/metrics").text
+
+
+def test_prometheus_reads_both_nodes(installation: Installation) -> None:
+    prometheus = needed("prometheus")
+    directory, port = installation.directory / "prometheus", free_port()
+    directory.mkdir()
+    for path in (DEPLOY / "prometheus").glob("*.yml"):
+        text = path.read_text().replace("/tmp/", f"{directory}/")  # noqa: S108 - the container's
+        for node in ("node1", "node2"):
+            text = text.replace(f"{node}:9000", f"127.0.0.1:{installation.ports[node]}")
+        text = text.replace("haproxy:8404", f"127.0.0.1:{installation.ports['inside']}")
+        (directory / path.name).write_text(text.replace("_interval: 10s", "_interval: 1s"))
+    (directory / "metrics_token").write_text(installation.passwords["metrics"])
+    installation.start(
+        "prometheus",
+        *(prometheus, f"--config.file={directory / 'prometheus.yml'}"),
+        *(f"--storage.tsdb.path={directory / 'data'}", f"--web.listen-address=127.0.0.1:{port}"),
+    )
+    api = f"http://127.0.0.1:{port}/api/v1"
+    until(lambda: answers(f"http://127.0.0.1:{port}/-/ready"))
+
+    def ask(query: str) -> dict[str, float]:
+        found = httpx.get(f"{api}/query", params={"query": query}).json()["data"]["result"]
+        return {each["metric"].get("instance", ""): float(each["value"][1]) for each in found}
+
+    nodes = {f"127.0.0.1:{installation.ports[name]}" for name in ("node1", "node2")}
+    until(lambda: {name for name, up in ask('up{job="impact"}').items() if up} == nodes)
+    until(
+        lambda: set(ask("sum by (instance) (http_server_request_duration_seconds_count)")) == nodes
+    )
+    assert ask("sum by (instance) (impact_processes)") == dict.fromkeys(nodes, 2.0)
+    assert set(ask('up{job="haproxy"}').values()) == {1.0}
+
+    def rules() -> list[str]:
+        groups = httpx.get(f"{api}/rules").json()["data"]["groups"]
+        return [rule["health"] for group in groups for rule in group["rules"]]
+
+    until(lambda: rules() == ["ok"] * len(RULES))
+    installation.kill("prometheus")
 
 
 async def test_a_node_that_dies_is_not_noticed(installation: Installation) -> None:

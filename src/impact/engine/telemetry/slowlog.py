@@ -50,6 +50,7 @@ class SlowLog:
         self._queue: asyncio.Queue[tuple[SlowQuery, Any, Any]] = asyncio.Queue(_MOST_WAITING)
         self._recent: deque[SlowQuery] = deque(maxlen=KEPT)
         self._counts: Counter[str] = Counter()
+        self._alerts: Counter[str] = Counter()
         self._listeners: list[Listener] = []
         self._plans: dict[tuple[str, str], tuple[float, Plan | None]] = {}
 
@@ -64,6 +65,10 @@ class SlowLog:
     def counts(self) -> dict[str, int]:
         return dict(self._counts)
 
+    def alerts(self) -> dict[str, int]:
+        """How often each took longer than ``IMPACT_SLOW_QUERY_ALERT``."""
+        return dict(self._alerts)
+
     def note(
         self,
         context: "RequestContext",
@@ -77,7 +82,8 @@ class SlowLog:
     ) -> None:
         """Take note, from within the request."""
         known = name in self._counts or len(self._counts) < _MOST_NAMES
-        self._counts[name if known else OVERFLOW] += 1
+        counted = name if known else OVERFLOW
+        self._counts[counted] += 1
         query = SlowQuery(
             at=time.time(),
             name=name,
@@ -92,7 +98,8 @@ class SlowLog:
             failed=type(error).__name__ if error is not None else "",
         )
         self._recent.append(query)
-        if milliseconds >= self._alert_ms:
+        if milliseconds > self._alert_ms:
+            self._alerts[counted] += 1
             for listener in list(self._listeners):
                 listener(query)
         with contextlib.suppress(asyncio.QueueFull):

@@ -134,6 +134,8 @@ class Telemetry:
                 yield Sample("impact.telemetry.dropped", count, (signal, reason))
         for name, count in self.slow.counts().items():
             yield Sample("impact.query.slow", count, (name,))
+        for name, count in self.slow.alerts().items():
+            yield Sample("impact.query.alert", count, (name,))
 
     def total(self) -> Totals:
         """What all worker processes measured. Takes milliseconds; may run in a thread."""

@@ -1,0 +1,1 @@
+"""Alerts: rules as data, judged against the figures of all worker processes."""
