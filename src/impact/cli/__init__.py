@@ -23,6 +23,7 @@ _COMMANDS = {
     "import": _Entry("imports", "imports", "Import shop data from files."),
     "queries": _Entry("queries", "queries", "Show which statements take the time."),
     "relay": _Entry("relay", "command", "Move change records into the audit log."),
+    "partitions": _Entry("partitions", "partitions", "Show and prepare the log's partitions."),
     "routes": _Entry("routes", "command", "List the routes and the permission each needs."),
     "serve": _Entry("serve", "serve", "Serve HTTP."),
     "stack": _Entry("stack", "stack", "Start and stop PostgreSQL, its replicas and Redis here."),

@@ -8,6 +8,7 @@ from impact.engine.cache.remote import Remote
 from impact.engine.cache.tiered import Cache
 from impact.engine.cache.versions import Versions
 from impact.engine.changes.relay_status import RelayStatus
+from impact.engine.changes.partitions import Partitions
 from impact.engine.db.cursor import CursorCodec
 from impact.engine.db.monitor import Monitor
 from impact.engine.db.nodes import NodeSet
@@ -31,6 +32,7 @@ class Runtime:
     cache: Cache
     telemetry: Telemetry
     relay: RelayStatus
+    partitions: Partitions
 
 
 @contextlib.asynccontextmanager
@@ -64,6 +66,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
                     cache=cache,
                     telemetry=telemetry,
                     relay=RelayStatus(),
+                    partitions=Partitions(database, settings.audit_partition),
                 )
     finally:
         passwords.close()
