@@ -4,7 +4,7 @@ The application's role owns nothing and so can make no partition. These function
 schema's owner, make one for it: of the audit log alone, for one day or month alone, with the same
 row-level security and privileges as the log.
 
-Revision: 0004, after 0002
+Revision: 0004, after 0003
 """
 
 import os
@@ -15,7 +15,7 @@ from alembic import op
 from impact.engine.db.tenancy import CURRENT_TENANT, policy_statements
 
 revision = "0004"
-down_revision = "0002"
+down_revision = "0003"
 
 APP_ROLE = os.environ.get("IMPACT_APP_ROLE", "impact_app")
 
@@ -163,7 +163,8 @@ $$
 
 # One index for each way the log is asked, led by the tenant and ended by the order of its pages.
 INDEXES = {
-    "ix_audit_log_entity": ["tenant_id", "table_name", "row_id", "occurred_at", "id"],
+    "ix_audit_log_entity": ["tenant_id", "table_name", "occurred_at", "id"],
+    "ix_audit_log_row": ["tenant_id", "row_id", "occurred_at", "id"],
     "ix_audit_log_actor": ["tenant_id", "actor", "occurred_at", "id"],
     "ix_audit_log_action": ["tenant_id", "action", "occurred_at", "id"],
     "ix_audit_log_request": ["tenant_id", "request_id"],

@@ -8,6 +8,7 @@ from impact.engine.cache.remote import Remote
 from impact.engine.cache.tiered import Cache
 from impact.engine.cache.versions import Versions
 from impact.engine.changes.relay_status import RelayStatus
+from impact.engine.changes.events import Events
 from impact.engine.changes.partitions import Partitions
 from impact.engine.db.cursor import CursorCodec
 from impact.engine.db.monitor import Monitor
@@ -32,6 +33,7 @@ class Runtime:
     cache: Cache
     telemetry: Telemetry
     relay: RelayStatus
+    events: Events
     partitions: Partitions
 
 
@@ -55,6 +57,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
                 versions,
                 Cache(settings, database, versions) as cache,
                 telemetry.slow.running(plan_of),
+                Events(settings, database) as events,
             ):
                 collect(telemetry, nodes, cache)
                 yield Runtime(
@@ -66,6 +69,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
                     cache=cache,
                     telemetry=telemetry,
                     relay=RelayStatus(),
+                    events=events,
                     partitions=Partitions(database, settings.audit_partition),
                 )
     finally:

@@ -61,7 +61,8 @@ class AuditLog(ChangeColumns):
         Index("ix_audit_log_tenant_occurred", "tenant_id", "occurred_at", "id"),
         # To follow a chain without sorting it.
         Index("ix_audit_log_chain", "tenant_id", "position"),
-        Index("ix_audit_log_entity", "tenant_id", "table_name", "row_id", "occurred_at", "id"),
+        Index("ix_audit_log_entity", "tenant_id", "table_name", "occurred_at", "id"),
+        Index("ix_audit_log_row", "tenant_id", "row_id", "occurred_at", "id"),
         Index("ix_audit_log_actor", "tenant_id", "actor", "occurred_at", "id"),
         Index("ix_audit_log_action", "tenant_id", "action", "occurred_at", "id"),
         Index("ix_audit_log_request", "tenant_id", "request_id"),
