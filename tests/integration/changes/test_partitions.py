@@ -2,6 +2,7 @@
 
 import asyncio
 import datetime as dt
+import itertools
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -78,7 +79,7 @@ async def ranges(partitions: Partitions) -> list[tuple[dt.datetime, dt.datetime]
 
 
 def without_gap(found: list[tuple[dt.datetime, dt.datetime]]) -> bool:
-    return all(one[1] == other[0] for one, other in zip(found, found[1:], strict=False))
+    return all(one[1] == other[0] for one, other in itertools.pairwise(found))
 
 
 async def default_rows(owner: asyncpg.Connection) -> int:
@@ -125,9 +126,7 @@ async def test_the_application_can_make_partitions_of_the_log_and_nothing_else(
     assert await app.fetchval("SELECT audit_log_make_partition('day', '2026-11-23')")
     for period, day in (("year", "2026-01-01"), ("day", "1999-12-31"), ("month", "9999-01-01")):
         with pytest.raises(asyncpg.InvalidParameterValueError):
-            await app.fetchval(
-                "SELECT audit_log_make_partition($1, $2::text::date)", period, day
-            )
+            await app.fetchval("SELECT audit_log_make_partition($1, $2::text::date)", period, day)
     for statement in (
         "SELECT audit_log_guard('product')",
         "CREATE TABLE audit_log_209901 (LIKE audit_log)",
