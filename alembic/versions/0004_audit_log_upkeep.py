@@ -86,7 +86,6 @@ AS $$
 DECLARE
     gap record;
     made text;
-    columns text;
 BEGIN
     PERFORM FROM public.audit_log_gap(period, day);
     IF NOT FOUND THEN
@@ -104,36 +103,29 @@ BEGIN
         WHEN gap.upper = gap.lower + interval '1 day' THEN to_char(gap.lower, 'YYYYMMDD')
         ELSE to_char(gap.lower, 'YYYYMMDD_') || to_char(gap.upper, 'YYYYMMDD')
     END;
-    EXECUTE format('CREATE TABLE public.%I (LIKE public.audit_log INCLUDING DEFAULTS)', made);
-    PERFORM public.audit_log_guard(made);
-    -- Proves the range, so that ATTACH need not look at the rows.
-    EXECUTE format('ALTER TABLE public.%I ADD CONSTRAINT audit_log_range'
-                   ' CHECK (occurred_at >= %L AND occurred_at < %L)', made, gap.lower, gap.upper);
-    SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) INTO columns
-    FROM pg_attribute
-    WHERE attrelid = 'public.audit_log'::regclass AND attnum > 0 AND NOT attisdropped;
-    EXECUTE format('WITH moved AS (DELETE FROM ONLY public.audit_log_default'
-                   ' WHERE occurred_at >= $1 AND occurred_at < $2 RETURNING %1$s)'
-                   ' INSERT INTO public.%2$I (%1$s) SELECT %1$s FROM moved', columns, made)
-        USING gap.lower, gap.upper;
-    EXECUTE format('ALTER TABLE public.audit_log ATTACH PARTITION public.%I'
-                   ' FOR VALUES FROM (%L) TO (%L)', made, gap.lower, gap.upper);
-    EXECUTE format('ALTER TABLE public.%I DROP CONSTRAINT audit_log_range', made);
+    EXECUTE format('CREATE TABLE public.%I'
+                   ' (LIKE public.audit_log INCLUDING DEFAULTS INCLUDING INDEXES)', made);
+    PERFORM public.audit_log_attach(made, gap.lower, gap.upper);
     RETURN made;
 END
 $$
 """
 
-# Row-level security and the log's own privileges, for a table that becomes its partition.
-GUARD = f"""
-CREATE FUNCTION audit_log_guard(name text) RETURNS void
+# For a table that is like the log and whose rows are all of the range.
+ATTACH = f"""
+CREATE FUNCTION audit_log_attach(name text, lower timestamptz, upper timestamptz) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC'
+SET lock_timeout = '1s'
 AS $$
 DECLARE
+    columns text;
     given record;
 BEGIN
+    LOCK TABLE ONLY public.audit_log IN SHARE ROW EXCLUSIVE MODE;
     EXECUTE format('ALTER TABLE public.%I ENABLE ROW LEVEL SECURITY', name);
+    EXECUTE format('DROP POLICY IF EXISTS tenant_isolation ON public.%I', name);
     EXECUTE format($policy$CREATE POLICY tenant_isolation ON public.%I
         USING (tenant_id = {CURRENT_TENANT})
         WITH CHECK (tenant_id = {CURRENT_TENANT})$policy$, name);
@@ -144,6 +136,20 @@ BEGIN
     LOOP
         EXECUTE format('GRANT %s ON public.%I TO %s', given.privilege, name, given.grantee);
     END LOOP;
+    -- Proves the range, so that ATTACH need not look at the rows.
+    EXECUTE format('ALTER TABLE public.%I DROP CONSTRAINT IF EXISTS audit_log_range', name);
+    EXECUTE format('ALTER TABLE public.%I ADD CONSTRAINT audit_log_range'
+                   ' CHECK (occurred_at >= %L AND occurred_at < %L)', name, lower, upper);
+    SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) INTO columns
+    FROM pg_attribute
+    WHERE attrelid = 'public.audit_log'::regclass AND attnum > 0 AND NOT attisdropped;
+    EXECUTE format('WITH moved AS (DELETE FROM ONLY public.audit_log_default'
+                   ' WHERE occurred_at >= $1 AND occurred_at < $2 RETURNING %1$s)'
+                   ' INSERT INTO public.%2$I (%1$s) SELECT %1$s FROM moved', columns, name)
+        USING lower, upper;
+    EXECUTE format('ALTER TABLE public.audit_log ATTACH PARTITION public.%I'
+                   ' FOR VALUES FROM (%L) TO (%L)', name, lower, upper);
+    EXECUTE format('ALTER TABLE public.%I DROP CONSTRAINT audit_log_range', name);
 END
 $$
 """
@@ -176,14 +182,15 @@ FOR_THE_APPLICATION = (
     "audit_log_make_partition(text, date)",
     "audit_log_astray(text)",
 )
+FOR_THE_OWNER = "audit_log_attach(text, timestamptz, timestamptz)"
 
 
 def upgrade() -> None:
     for name, columns in INDEXES.items():
         op.create_index(name, "audit_log", columns)
-    for function in (PARTITIONS, GAP, GUARD, MAKE, ASTRAY):
+    for function in (PARTITIONS, GAP, ATTACH, MAKE, ASTRAY):
         op.execute(function)
-    op.execute("REVOKE ALL ON FUNCTION audit_log_guard(text) FROM PUBLIC")
+    op.execute(f"REVOKE ALL ON FUNCTION {FOR_THE_OWNER} FROM PUBLIC")
     for signature in FOR_THE_APPLICATION:
         op.execute(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")
         op.execute(f"GRANT EXECUTE ON FUNCTION {signature} TO {APP_ROLE}")
@@ -200,7 +207,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("event_receipt")
-    for signature in (*reversed(FOR_THE_APPLICATION), "audit_log_guard(text)"):
+    for signature in (*reversed(FOR_THE_APPLICATION), FOR_THE_OWNER):
         op.execute(f"DROP FUNCTION {signature}")
     for name in INDEXES:
         op.drop_index(name, "audit_log")

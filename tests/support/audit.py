@@ -28,7 +28,8 @@ def canonical(value: dict[str, Any] | None) -> str | None:
     """As PostgreSQL prints a jsonb of this kind: short keys first, then by letters."""
     if value is None:
         return None
-    return json.dumps(dict(sorted(value.items(), key=lambda pair: (len(pair[0]), pair[0]))))
+    ordered = dict(sorted(value.items(), key=lambda pair: (len(pair[0]), pair[0])))
+    return json.dumps(ordered, ensure_ascii=False)
 
 
 async def add_entries(

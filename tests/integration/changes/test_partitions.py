@@ -128,7 +128,7 @@ async def test_the_application_can_make_partitions_of_the_log_and_nothing_else(
         with pytest.raises(asyncpg.InvalidParameterValueError):
             await app.fetchval("SELECT audit_log_make_partition($1, $2::text::date)", period, day)
     for statement in (
-        "SELECT audit_log_guard('product')",
+        "SELECT audit_log_attach('product', '2026-01-01', '2026-01-02')",
         "CREATE TABLE audit_log_209901 (LIKE audit_log)",
         "ALTER TABLE audit_log DETACH PARTITION audit_log_20261123",
         "DROP TABLE audit_log_20261123",
