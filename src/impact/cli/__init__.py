@@ -15,7 +15,7 @@ class _Entry(NamedTuple):
 
 
 _COMMANDS = {
-    "audit": _Entry("audit", "audit", "Check and keep the audit log."),
+    "audit": _Entry("audit", "audit", "Check, read and keep the audit log."),
     "bench": _Entry("bench", "bench", "Measure this machine."),
     "cache": _Entry("cache", "cache", "Show what the cache does, and end what it holds."),
     "db": _Entry("database", "db", "Migrate the database's schema."),

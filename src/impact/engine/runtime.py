@@ -4,12 +4,14 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+import msgspec
+
 from impact.engine.cache.remote import Remote
 from impact.engine.cache.tiered import Cache
 from impact.engine.cache.versions import Versions
-from impact.engine.changes.relay_status import RelayStatus
 from impact.engine.changes.events import Events
 from impact.engine.changes.partitions import Partitions
+from impact.engine.changes.relay_status import RelayStatus
 from impact.engine.db.cursor import CursorCodec
 from impact.engine.db.monitor import Monitor
 from impact.engine.db.nodes import NodeSet
@@ -33,6 +35,8 @@ class Runtime:
     cache: Cache
     telemetry: Telemetry
     relay: RelayStatus
+    audit: Database
+    """Where the audit log is: ``database``, or one of its own."""
     events: Events
     partitions: Partitions
 
@@ -58,6 +62,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
                 Cache(settings, database, versions) as cache,
                 telemetry.slow.running(plan_of),
                 Events(settings, database) as events,
+                _open_audit(settings, database) as audit,
             ):
                 collect(telemetry, nodes, cache)
                 yield Runtime(
@@ -70,10 +75,25 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
                     telemetry=telemetry,
                     relay=RelayStatus(),
                     events=events,
-                    partitions=Partitions(database, settings.audit_partition),
+                    audit=audit,
+                    partitions=Partitions(audit, settings.audit_partition),
                 )
     finally:
         passwords.close()
+        await nodes.close()
+
+
+@contextlib.asynccontextmanager
+async def _open_audit(settings: Settings, database: Database) -> AsyncIterator[Database]:
+    if settings.audit_url is None:
+        yield database
+        return
+    own = msgspec.structs.replace(settings, primary_url=settings.audit_url, replica_urls=())
+    nodes = NodeSet(own)
+    try:
+        async with Monitor(nodes):
+            yield Database(nodes, database.versions)
+    finally:
         await nodes.close()
 
 

@@ -15,7 +15,7 @@ from impact.engine.http.dependencies import Context, Engine
 from impact.engine.runtime import Runtime
 from impact.engine.schemas import END, Output
 from impact.engine.security.permissions import requires
-from impact.errors import InvalidDataError, NotFoundError, Problem
+from impact.errors import InvalidDataError, Problem
 from impact.reporting.audit_export import MEDIA_TYPES, Format, export
 from impact.reporting.audit_log import AuditEntry, LogFilters, Place, log_session, read_entries
 from impact.reporting.product_history import read_history
@@ -118,10 +118,7 @@ class AdminProductHistory(Controller):
         now. It says who did it, and so needs the permission for the log."""
         pages = _Pages(runtime, context.tenant, f"product_history:{id}")
         after = pages.place(cursor)
-        async with log_session(runtime, context) as session:
-            found = await read_history(session, id, limit=limit + 1, after=after)
-        if found is None:
-            raise NotFoundError(f"Product with id '{id}' not found")
+        found = await read_history(runtime, context, id, limit=limit + 1, after=after)
         return pages.answer("history", found, limit)
 
 

@@ -79,8 +79,11 @@ async def log_session(
     runtime: Runtime, context: RequestContext, *, timeout: float | None = None
 ) -> AsyncIterator[ReadSession]:
     """A session of its own on a replica, however fresh: entries come up to a second late anyway."""
+    if runtime.audit is not runtime.database:
+        # Another cluster: neither the request's node nor its WAL position is one of it.
+        context = RequestContext(context.tenant, context.actor, context.request_id)
     consistency = eventual(runtime.settings.replica_max_lag)
-    async with runtime.database.read(context, consistency, timeout=timeout) as session:
+    async with runtime.audit.read(context, consistency, timeout=timeout) as session:
         yield session
 
 

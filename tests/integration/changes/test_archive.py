@@ -23,6 +23,7 @@ from impact.cli.audit_archive import archive as archive_command
 from impact.cli.audit_archive import restore as restore_command
 from impact.cli.audit_search import search as search_command
 from impact.cli.audit_search import tail as tail_command
+from impact.cli.audit_verify import verify as verify_command
 from impact.engine.changes import archive_files
 from impact.engine.changes.archive import (
     BrokenChainError,
@@ -36,7 +37,6 @@ from impact.engine.changes.archive_check import check
 from impact.engine.changes.archive_files import (
     ArchiveError,
     Store,
-    archived_positions,
 )
 from impact.engine.changes.archive_restore import restore
 from impact.engine.changes.chain import ENTRY
@@ -163,7 +163,8 @@ class TestRoundTrip:
         assert held.first_previous_hash == bytes(32).hex()
         # The entries 10 to 12 happened in February, the 13th in January.
         assert held.gaps == [(9, 9), (11, 12)]
-        assert archived_positions([manifest])["paris"] == [(1, 8), (10, 10), (13, 13)]
+        runs = [(run.first, run.last) for run in held.runs]
+        assert runs == [(1, 8), (10, 10), (13, 13)]
 
     async def test_constant_memory_means_row_groups(
         self, owner: asyncpg.Connection, log: Any, store: Store, monkeypatch: pytest.MonkeyPatch
@@ -430,7 +431,14 @@ class TestCommands:
 
     def run(self, place: Endpoints, command: Any, *arguments: str, code: int = 0) -> Any:
         result = CliRunner().invoke(
-            command, arguments, env={"IMPACT_OWNER_URL": place.owner_url}, catch_exceptions=False
+            command,
+            arguments,
+            env={
+                "IMPACT_OWNER_URL": place.owner_url,
+                "IMPACT_PRIMARY_URL": place.primary_url,
+                "IMPACT_SIGNING_KEYS": "k:" + "x" * 32,
+            },
+            catch_exceptions=False,
         )
         assert result.exit_code == code, result.output
         return result
@@ -474,6 +482,11 @@ class TestCommands:
             "--action",
             "update",
         ) == [e["id"] for e in newest if e["row_id"] == "row-5"]
+        # The chain goes on from the archives into the log.
+        verified = self.run(place, verify_command, "--archives", to, "--tenant", "paris")
+        assert "0 entries hold, to position 20" in verified.stdout
+        alone = self.run(place, verify_command, "--tenant", "paris", code=1)
+        assert "the entries 1 to 20 are missing" in alone.stdout
         restored = self.run(place, restore_command, "--month", "2026-01", "--from", to)
         assert "audit_log_202601" in restored.stdout
         # In the log and in the archive now, and shown once.

@@ -18,6 +18,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from impact.engine.changes.chain import Run
 from impact.errors import ConfigurationError, ImpactError
 
 SCHEMA_VERSION = 1
@@ -49,9 +50,9 @@ Entry = Any
 
 
 class TenantRange(msgspec.Struct):
-    """A tenant's entries in an archive. ``gaps`` are positions, both ends included, that are in
-    other partitions: entries are ordered by when they were entered, partitions by when the change
-    happened. Hashes are in hexadecimal digits."""
+    """A tenant's entries in an archive. ``runs`` are those without a gap. ``gaps`` are positions,
+    both ends included, that are in other partitions: entries are ordered by when they were
+    entered, partitions by when the change happened. Hashes are in hexadecimal digits."""
 
     rows: int
     first_position: int
@@ -59,6 +60,7 @@ class TenantRange(msgspec.Struct):
     first_previous_hash: str
     last_hash: str
     gaps: list[tuple[int, int]]
+    runs: list[Run]
 
 
 class Manifest(msgspec.Struct, kw_only=True):
@@ -258,32 +260,19 @@ class Writer:
 
 def note(tenants: dict[str, TenantRange], entry: Entry) -> None:
     """Take the next entry into its tenant's range."""
-    position = entry["position"]
+    position, previous, hash = entry["position"], entry["previous_hash"].hex(), entry["hash"].hex()
     known = tenants.get(entry["tenant_id"])
     if known is None:
-        first = entry["previous_hash"].hex()
         tenants[entry["tenant_id"]] = TenantRange(
-            1, position, position, first, entry["hash"].hex(), []
+            1, position, position, previous, hash, [], [Run(position, position, previous, hash)]
         )
         return
     if position > known.last_position + 1:
         known.gaps.append((known.last_position + 1, position - 1))
+        known.runs.append(Run(position, position, previous, hash))
     known.rows += 1
-    known.last_position = position
-    known.last_hash = entry["hash"].hex()
-
-
-def archived_positions(manifests: Sequence[Manifest]) -> dict[str, list[tuple[int, int]]]:
-    """For each tenant the ranges of positions, both ends included, that archives hold."""
-    found: dict[str, list[tuple[int, int]]] = {}
-    for manifest in manifests:
-        for tenant, held in manifest.tenants.items():
-            first = held.first_position
-            for gap in held.gaps:
-                found.setdefault(tenant, []).append((first, gap[0] - 1))
-                first = gap[1] + 1
-            found.setdefault(tenant, []).append((first, held.last_position))
-    return {tenant: sorted(ranges) for tenant, ranges in found.items()}
+    known.last_position = known.runs[-1].last = position
+    known.last_hash = known.runs[-1].hash = hash
 
 
 def _sync(path: Path) -> None:
