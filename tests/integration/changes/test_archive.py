@@ -348,8 +348,8 @@ class TestTampering:
             found = check(store, manifest)
             assert found, place
             assert found[0].file == manifest.file
-            with pytest.raises(ArchiveError, match=manifest.file):
-                await restore(owner, store, [manifest])
+        with pytest.raises(ArchiveError, match=manifest.file):
+            await restore(owner, store, [manifest])
         # The last one was within the second row group, and is found there.
         assert {finding.row_group for finding in found} == {None, 1}
 

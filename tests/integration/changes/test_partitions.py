@@ -12,13 +12,15 @@ import pytest
 from click.testing import CliRunner
 
 from impact.cli import main
+from impact.engine.changes.chain_verify import verify_tenant
 from impact.engine.changes.partitions import AHEAD, Partitions, Period
 from impact.engine.db.session import Database
-from impact.engine.runtime import open_runtime
+from impact.engine.runtime import Runtime, open_runtime
 from impact.errors import ImpactError
 from impact.ops import migrations
 from impact.settings import Settings
 from impact.stack import Endpoints, Stack
+from support.changes import relay_of
 from support.locks import somebody_waits
 from support.schema import gaps
 
@@ -41,10 +43,15 @@ def place(stack: Stack, worker_id: str) -> Iterator[Endpoints]:
 
 
 @pytest.fixture
-async def database(place: Endpoints, settings: Settings) -> AsyncIterator[Database]:
+async def here(place: Endpoints, settings: Settings) -> AsyncIterator[Runtime]:
     moved = msgspec.structs.replace(settings, primary_url=place.primary_url, replica_urls=())
     async with open_runtime(moved) as runtime:
-        yield runtime.database
+        yield runtime
+
+
+@pytest.fixture
+def database(here: Runtime) -> Database:
+    return here.database
 
 
 @pytest.fixture
@@ -271,6 +278,54 @@ async def test_a_clock_moved_over_month_ends_under_load(
     assert await default_rows(owner) == 0
     assert partitions.status.astray == 0
     assert await owner.fetchval("SELECT count(*) FROM audit_log") == sum(written)
+
+
+async def test_records_of_a_moving_clock_are_relayed(
+    here: Runtime, place: Endpoints, owner: asyncpg.Connection
+) -> None:
+    """The whole way: changes are recorded and relayed while the clock leaps over midnights and
+    month ends, and partitions are made and filled from the default one."""
+    clock = Clock(dt.datetime(2026, 11, 30, 23, 59, 58, tzinfo=dt.UTC))
+    partitions = Partitions(here.database, "day", clock=clock)
+    done = False
+    written = [0, 0]
+
+    async def write(writer: int) -> None:
+        connection = await asyncpg.connect(place.primary_url)
+        tenant = ("paris", "lyon")[writer]
+        await connection.execute(f"SET impact.tenant_id = '{tenant}'")
+        while not done:
+            written[writer] += 1
+            moment = clock.now + dt.timedelta(seconds=written[writer] % 5 - 2, days=writer * 9)
+            await connection.execute(
+                "INSERT INTO change_record (tenant_id, occurred_at, table_name, action)"
+                " VALUES ($1, $2, 'product', 'test')",
+                tenant,
+                moment,
+            )
+        await connection.close()
+
+    async def relay() -> None:
+        while not done:
+            await relay_of(here).drain()
+
+    async def leap() -> None:
+        nonlocal done
+        try:
+            for days in (0, 1, 1, 30, 9, 20, 1):
+                clock.now += dt.timedelta(days=days)
+                await partitions.ensure()
+        finally:
+            done = True
+
+    await asyncio.gather(leap(), relay(), write(0), write(1))
+    await relay_of(here).drain()
+    await partitions.ensure()
+    assert await default_rows(owner) == 0
+    for tenant, count in zip(("paris", "lyon"), written, strict=True):
+        verified = await verify_tenant(owner, tenant)
+        assert verified.broken is None
+        assert verified.entries == count
 
 
 async def test_the_task_goes_on_after_a_failure(

@@ -209,6 +209,10 @@ class Store:
                 batch_readahead=1,
                 fragment_readahead=1,
                 use_threads=False,
+                cache_metadata=False,
+                fragment_scan_options=ds.ParquetFragmentScanOptions(
+                    use_buffered_stream=True, buffer_size=_BLOCK, pre_buffer=False
+                ),
             )
             for batch in scanner.to_batches():
                 yield from batch.to_pylist()
