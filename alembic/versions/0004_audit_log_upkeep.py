@@ -72,6 +72,8 @@ END
 $$
 """
 
+# lock_timeout is longer than the second after which autovacuum gives way to whoever waits.
+#
 # CREATE TABLE and ATTACH rather than PARTITION OF: the parent is not locked against readers, and
 # rows of the new range that wait in the default partition, which would forbid the ATTACH, are
 # moved in the same transaction. Inserts into the log wait meanwhile: one that had chosen the
@@ -81,7 +83,7 @@ CREATE FUNCTION audit_log_make_partition(period text, day date) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC'
-SET lock_timeout = '1s'
+SET lock_timeout = '2s'
 AS $$
 DECLARE
     gap record;
@@ -117,7 +119,7 @@ CREATE FUNCTION audit_log_attach(name text, lower timestamptz, upper timestamptz
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC'
-SET lock_timeout = '1s'
+SET lock_timeout = '2s'
 AS $$
 DECLARE
     columns text;

@@ -47,5 +47,7 @@ async def as_owner(data_dir: Path, *, read_only: bool = False) -> AsyncIterator[
         raise UnavailableError(f"the database of the schema's owner: {error}") from error
     try:
         yield connection
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise UnavailableError(f"the database: {error}") from error
     finally:
         connection.terminate()

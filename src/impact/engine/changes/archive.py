@@ -5,14 +5,15 @@ the next one. A partition is dropped in the transaction that compared all of its
 archive, under a lock that keeps everybody else out.
 
 DETACH is not CONCURRENTLY, which PostgreSQL refuses beside a default partition. It is a moment's
-work under a lock that is given up after a second and tried again.
+work under a lock that is given up after two seconds, as autovacuum gives way after one, and tried
+again.
 """
 
 import asyncio
 import contextlib
 import datetime as dt
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from itertools import zip_longest
 
 import asyncpg
@@ -104,7 +105,7 @@ async def candidates(owner: asyncpg.Connection, before: dt.datetime) -> list[Can
 async def alone(owner: asyncpg.Connection) -> AsyncIterator[None]:
     """One archiving or restoring at a time. Raises ArchiveError while another one runs."""
     await owner.execute(
-        "SET timezone = 'UTC'; SET statement_timeout = 0; SET lock_timeout = '1s';"
+        "SET timezone = 'UTC'; SET statement_timeout = 0; SET lock_timeout = '2s';"
         " SET idle_in_transaction_session_timeout = 0; SET jit = off"
     )
     if not await owner.fetchval(_LOCK):
@@ -147,13 +148,17 @@ async def archive(
     findings = check(store, manifest)
     if findings:
         raise ArchiveError(f"{store.place}/{findings[0]}; {name} is kept")
-    async with owner.transaction():
-        await owner.execute(f'LOCK TABLE "{name}" IN ACCESS EXCLUSIVE MODE')
-        difference = await compare(owner, name, store.entries(manifest.file))
-        if difference is not None:
-            raise ArchiveError(f"{store.place}/{manifest.file}: {difference}; {name} is kept")
-        step("compared")
-        await owner.execute(f'DROP TABLE "{name}"')
+
+    async def compare_and_drop() -> None:
+        async with owner.transaction():
+            await owner.execute(f'LOCK TABLE "{name}" IN ACCESS EXCLUSIVE MODE')
+            difference = await compare(owner, name, store.entries(manifest.file))
+            if difference is not None:
+                raise ArchiveError(f"{store.place}/{manifest.file}: {difference}; {name} is kept")
+            step("compared")
+            await owner.execute(f'DROP TABLE "{name}"')
+
+    await patiently(compare_and_drop)
     step("dropped")
     return Archived(name, manifest.file, manifest.rows, manifest.bytes)
 
@@ -174,11 +179,11 @@ async def _attach(owner: asyncpg.Connection, partition: Candidate) -> None:
     )
 
 
-async def patiently(work: Callable[[], object]) -> None:
-    """Try again where a lock was not free within a second. Raises ArchiveError in the end."""
+async def patiently(work: Callable[[], Awaitable[object]]) -> None:
+    """Try again where a lock was not free in time. Raises ArchiveError in the end."""
     for pause in (*PAUSES, None):
         try:
-            await work()  # type: ignore[misc]
+            await work()
         except asyncpg.LockNotAvailableError as error:
             if pause is None:
                 raise ArchiveError("the log is in use all the time; try again later") from error

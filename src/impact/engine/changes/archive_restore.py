@@ -66,7 +66,7 @@ async def restore(
                 done += await _copy(owner, batch)
                 progress(f"restoring {name}", done / max(total, 1))
         done += await _copy(owner, batch)
-    await owner.execute(f"ANALYZE {_BUILDING}")
+    await patiently(lambda: owner.execute(f"ANALYZE {_BUILDING}"))
     progress(f"comparing {name}", None)
     async with owner.transaction(readonly=True):
         difference = await compare(owner, _BUILDING, _merged(store, manifests))

@@ -30,7 +30,7 @@ AHEAD = 7
 _PATIENCE = 600.0
 """Seconds for one partition: moving rows out of the default one takes as long as they are many."""
 _PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
-"""Between tries where a lock was not free within a second."""
+"""Between tries where a lock was not free in time."""
 _INTERVAL = 3600.0
 _AFTER_A_FAILURE = 30.0
 _LOCK_NOT_AVAILABLE = "55P03"
