@@ -437,6 +437,7 @@ class TestCommands:
                 "IMPACT_OWNER_URL": place.owner_url,
                 "IMPACT_PRIMARY_URL": place.primary_url,
                 "IMPACT_SIGNING_KEYS": "k:" + "x" * 32,
+                "IMPACT_DATA_DIR": os.environ["IMPACT_TEST_STACK"],
             },
             catch_exceptions=False,
         )

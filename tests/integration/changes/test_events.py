@@ -225,6 +225,20 @@ class TestBuffer:
         assert events._spilling is not None
         events._spilling.cancel()
 
+    async def test_nothing_is_written_of_nothing(
+        self, spooled: Settings, runtime: Runtime, shop: Shop
+    ) -> None:
+        """What the task was about to take, somebody else has flushed meanwhile."""
+        quick = msgspec.structs.replace(spooled, event_delay=0.2)
+        async with Events(quick, runtime.database) as events:
+            note(events, shop.context(), 1)
+            await asyncio.sleep(0)
+            await events.flush()
+            note(events, shop.context(), 1)
+            await until(lambda: events.status.stored == 2)
+        assert events.status.failure is None
+        assert not spooled.spool.exists()
+
 
 class TestOutage:
     async def test_events_wait_on_disk_and_are_stored_once(
@@ -307,6 +321,7 @@ class TestOutage:
         spool = Spool(spooled.spool)
         spool.write(Batch(new_id(), [Event(shop.tenant, utc_now(), "login", "te\0st")]))
         spool.write(Batch(new_id(), [Event(shop.tenant, utc_now(), "login", "test")]))
+        spool.write(Batch(new_id(), []))
         (spooled.spool / "0.events").write_bytes(b'{"id":')
         assert await events.replay() == 1
         assert files(spooled) == []

@@ -177,6 +177,9 @@ class Events:
                 batch = await asyncio.to_thread(self._spool.read, path)
                 if batch is None:
                     continue
+                if not batch.events:
+                    await asyncio.to_thread(self._spool.remove, batch.id)
+                    continue
                 try:
                     count += await self._store(batch)
                 except InvalidDataError:
@@ -207,10 +210,16 @@ class Events:
         try:
             if await self.replay():
                 logger.info("stored %d events that had waited on disk", self.status.replayed)
-        except (ImpactError, OSError) as error:
+        except Exception as error:
+            # Whatever it is, the task must go on: it is all that writes what is recorded.
+            if not isinstance(error, ImpactError | OSError):
+                logger.exception("events on disk cannot be stored")
             self._failed(error)
 
     async def _store_or_spill(self, batch: Batch) -> None:
+        if not batch.events:
+            # Somebody else took them meanwhile.
+            return
         if self._is_away():
             await self._spill(batch)
             return
@@ -257,6 +266,8 @@ class Events:
                     await session.execute(_FORGET, ids=self._settled.pop(tenant))
 
     async def _spill(self, batch: Batch) -> None:
+        if not batch.events:
+            return
         try:
             await asyncio.to_thread(self._spool.write, batch)
             self.status.spilled += len(batch.events)
