@@ -13,7 +13,7 @@ from impact.engine.changes.partitions import AHEAD
 from impact.ops import migrations
 from impact.settings import Settings
 from impact.stack import Endpoints, Stack
-from support.client import patient_client
+from support.client import PatientClient
 from support.lifespan import started
 from support.shops import open_shop
 from support.waiting import eventually, until
@@ -47,7 +47,7 @@ async def app(places: tuple[Endpoints, Endpoints], settings: Settings) -> AsyncI
 
 @pytest.fixture
 async def client(app: Litestar) -> AsyncIterator[httpx.AsyncClient]:
-    async with patient_client(app) as opened:
+    async with PatientClient(app) as opened:
         yield opened
 
 
