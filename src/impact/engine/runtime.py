@@ -92,7 +92,7 @@ async def _open_audit(settings: Settings, database: Database) -> AsyncIterator[D
     nodes = NodeSet(own)
     try:
         async with Monitor(nodes):
-            yield Database(nodes, database.versions)
+            yield Database(nodes, database.versions, database.telemetry)
     finally:
         await nodes.close()
 
