@@ -72,6 +72,7 @@ def settings(endpoints: Endpoints, worker_id: str) -> Settings:
         # The cost of a password is the attacker's, not the tests'.
         password_memory_kib=8,
         password_time_cost=1,
+        spool_dir=f"{os.environ[_PLACE]}/spool-{worker_id}",
     )
 
 

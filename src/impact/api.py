@@ -22,6 +22,7 @@ from impact.flows.shops import AdminNewTenants
 from impact.ops.cache import AdminCache
 from impact.ops.health import Health
 from impact.ops.metrics import Metrics
+from impact.reporting.audit_controllers import AdminAuditLogs, AdminProductHistory
 from impact.reporting.controllers import AdminReports
 
 
@@ -50,6 +51,8 @@ def routers() -> list[Router]:
                 AdminNewTenants,
                 customers_admin.AdminCustomers,
                 AdminReports,
+                AdminAuditLogs,
+                AdminProductHistory,
                 AdminCache,
             ],
         ),

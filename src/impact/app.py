@@ -16,6 +16,7 @@ from impact.engine.http.dependencies import DEPENDENCIES
 from impact.engine.http.middleware import RequestMiddleware
 from impact.engine.http.problems import handle_exception
 from impact.engine.runtime import open_runtime
+from impact.engine.tasks import running
 from impact.engine.telemetry import logs
 from impact.ops.alerts.watch import watching
 from impact.settings import Settings
@@ -33,6 +34,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with open_runtime(chosen) as runtime, contextlib.AsyncExitStack() as stack:
             app.state.runtime = runtime
+            await stack.enter_async_context(running(runtime.partitions.keep()))
             if chosen.relay == "on":
                 database = runtime.database
                 await stack.enter_async_context(

@@ -7,7 +7,7 @@ The variable of a field is ``IMPACT_`` and its name in capitals. Secrets have no
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any, Literal, get_origin
 from urllib.parse import urlsplit
 
 import msgspec
@@ -99,6 +99,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     causal_wait: Annotated[float, Meta(ge=0)] = 0.05
     """How long a read waits for a replica to replay its token before it takes the primary."""
 
+    # The audit log.
+    audit_partition: Literal["day", "month"] = "month"
+    """How much time a partition of the log holds; a change applies after what is prepared."""
+    event_batch: Annotated[int, Meta(ge=10, le=100)] = 100
+    """Events written at once."""
+    event_delay: Annotated[float, Meta(gt=0, le=60)] = 1.0
+    """The longest that an event waits to be written."""
+    event_buffer: Annotated[int, Meta(ge=100)] = 10_000
+    """Events in memory, per process; from half of it on they are written to disk."""
+    spool_dir: Path | None = None
+    """Where events wait while the database is away; without it ``data_dir``/spool."""
+
     # Identity.
     token_ttl: Annotated[int, Meta(ge=60)] = 3600
     password_memory_kib: Annotated[int, Meta(ge=8)] = 19_456
@@ -140,6 +152,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         wiki's "Number Of Database Connections".
         """
         return self.pool_max or (os.cpu_count() or 1) * 2 + self.pool_spindles
+
+    @property
+    def spool(self) -> Path:
+        return self.spool_dir or self.data_dir / "spool"
 
     @property
     def keys(self) -> dict[str, str]:

@@ -16,13 +16,14 @@ class _Entry(NamedTuple):
 
 _COMMANDS = {
     "alerts": _Entry("alerts", "alerts", "Show the alert rules, and write them for Prometheus."),
-    "audit": _Entry("audit", "audit", "Check and keep the audit log."),
+    "audit": _Entry("audit", "audit", "Check, read and keep the audit log."),
     "bench": _Entry("bench", "bench", "Measure this machine."),
     "cache": _Entry("cache", "cache", "Show what the cache does, and end what it holds."),
     "db": _Entry("database", "db", "Migrate the database's schema."),
     "dev": _Entry("dev", "dev", "Start servers, demo shops and the HTTP server on this machine."),
     "import": _Entry("imports", "imports", "Import shop data from files."),
     "queries": _Entry("queries", "queries", "Show which statements take the time."),
+    "partitions": _Entry("partitions", "partitions", "Show and prepare the log's partitions."),
     "relay": _Entry("relay", "command", "Move change records into the audit log."),
     "routes": _Entry("routes", "command", "List the routes and the permission each needs."),
     "serve": _Entry("serve", "serve", "Serve HTTP."),

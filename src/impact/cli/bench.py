@@ -10,9 +10,11 @@ import msgspec
 from impact import settings as settings_module
 from impact.cli._progress import progress_bar
 from impact.cli._settings import data_dir_option, load_settings, one_line, signing_keys
+from impact.cli._tables import markdown_table
 from impact.cli.serve import require_free_port
 from impact.errors import ConfigurationError
 from impact.loadtest import audit as audit_bench
+from impact.loadtest import audit_log as log_bench
 from impact.loadtest import cache as cache_bench
 from impact.loadtest import telemetry as telemetry_bench
 from impact.ops import migrations
@@ -139,3 +141,51 @@ def audit(
     ):
         click.echo(f"{label:20}{each.on:10,.1f} {unit}{each.off:10,.1f} {unit}{each.ratio:7.2f}")
     click.echo(f"relay               {costs.relay:10,} records/s, of {costs.records:,}")
+
+
+@bench.command("audit-log")
+@data_dir_option
+@click.option("--rows", type=click.IntRange(1200), default=10_000_000, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
+def audit_log(data_dir: Path, rows: int, as_json: bool) -> None:
+    """Show what pages of an audit log of twelve months cost with B-tree and with BRIN indexes.
+
+    Fills a database of its own in the stack of the data directory, and drops it. Ten million rows
+    take about 12 GB and half an hour.
+    """
+    with one_line():
+        stack = Stack(data_dir, replicas=0)
+        if stack.endpoints() is None:
+            raise ConfigurationError(f"there is no stack in {data_dir}: impact stack up")
+        place = stack.create_database("bench_audit_log")
+        try:
+            migrations.upgrade(place.owner_url)
+            with progress_bar(quiet=as_json) as progress:
+                work = log_bench.measure(place.owner_url, place.primary_url, rows, progress)
+                figures = asyncio.run(work)
+        finally:
+            stack.drop_database("bench_audit_log")
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(figures)))
+        return
+    btree, brin = figures.btree, figures.brin
+    sizes = [
+        (name, f"{size / 1e6:,.0f} MB")
+        for name, size in ({"table": figures.table_bytes} | btree.bytes | brin.bytes).items()
+    ]
+    inserts = [
+        ("primary key alone", f"{figures.bare_insert_us:.1f} us"),
+        ("and B-tree", f"{btree.insert_us:.1f} us"),
+        ("and BRIN", f"{brin.insert_us:.1f} us"),
+    ]
+    pages = [
+        [
+            *(one.case, one.found, one.partitions, f"{one.ms:.1f}", f"{one.generic_ms:.1f}"),
+            *(other.partitions, f"{other.ms:.1f}"),
+        ]
+        for one, other in zip(btree.pages, brin.pages, strict=True)
+    ]
+    head = ("page", "rows", "partitions", "ms", "generic plan, ms", "BRIN: partitions", "ms")
+    click.echo(markdown_table(head, pages))
+    click.echo(f"\n{markdown_table(('insert of a row', ''), inserts)}")
+    click.echo(f"\n{markdown_table((f'{figures.rows:,} rows', 'size'), sizes)}\n\n{figures.plan}")

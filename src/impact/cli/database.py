@@ -1,14 +1,12 @@
 """``impact db``: the schema."""
 
-import os
 from pathlib import Path
 
 import click
 
+from impact.cli._database import owner_url
 from impact.cli._settings import data_dir_option, one_line
-from impact.errors import ConfigurationError
 from impact.ops import migrations
-from impact.stack import Stack
 
 
 @click.group()
@@ -32,14 +30,4 @@ def upgrade(data_dir: Path, revision: str) -> None:
     runs already. IMPACT_APP_ROLE names the role that gets the grants, impact_app by default.
     """
     with one_line():
-        migrations.upgrade(_owner_url(data_dir), revision)
-
-
-def _owner_url(data_dir: Path) -> str:
-    url = os.environ.get("IMPACT_OWNER_URL")
-    if url:
-        return url
-    endpoints = Stack(data_dir).endpoints()
-    if endpoints is None:
-        raise ConfigurationError(f"IMPACT_OWNER_URL is not set and there is no stack in {data_dir}")
-    return endpoints.owner_url
+        migrations.upgrade(owner_url(data_dir), revision)

@@ -1,4 +1,4 @@
-"""What the parts of a process tell to /metrics: nodes and their pools, the cache, the breaker."""
+"""What the parts of a process tell to /metrics: nodes and pools, cache, breaker, the audit log."""
 
 from collections.abc import Iterator
 
@@ -6,16 +6,30 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from impact.engine.cache.stats import Counters
 from impact.engine.cache.tiered import Cache
+from impact.engine.changes.events import Events, EventStatus
+from impact.engine.changes.partitions import Partitions, PartitionStatus
+from impact.engine.changes.relay_status import RelayStatus
+from impact.engine.db.base import utc_now
 from impact.engine.db.nodes import NodeSet
 from impact.engine.telemetry.samples import Sample
 from impact.engine.telemetry.telemetry import Telemetry
 
 
-def collect(telemetry: Telemetry, nodes: NodeSet, cache: Cache) -> None:
+def collect(
+    telemetry: Telemetry,
+    nodes: NodeSet,
+    cache: Cache,
+    relay: RelayStatus,
+    events: Events,
+    partitions: Partitions,
+) -> None:
     """Let /metrics show what these have to tell, until the end: what a worker counted last is
     still part of the total when it has stopped."""
     telemetry.collectors.register(lambda: of_nodes(nodes))
     telemetry.collectors.register(lambda: of_cache(cache))
+    telemetry.collectors.register(lambda: of_relay(relay))
+    telemetry.collectors.register(lambda: of_events(events.status))
+    telemetry.collectors.register(lambda: of_partitions(partitions.status))
 
 
 def of_nodes(nodes: NodeSet) -> Iterator[Sample]:
@@ -55,3 +69,24 @@ def _of_tier(tier: str, entity: str, counters: Counters) -> Iterator[Sample]:
         yield Sample("impact.cache.stale", counters.stale, (entity,))
     if counters.errors:
         yield Sample("impact.cache.errors", counters.errors, (entity,))
+
+
+def of_relay(status: RelayStatus) -> Iterator[Sample]:
+    if status.running:
+        yield Sample("impact.relay.waiting", status.waiting)
+        yield Sample("impact.relay.oldest", round(status.oldest_seconds, 3))
+        yield Sample("impact.relay.moved", status.moved_total)
+
+
+def of_events(status: EventStatus) -> Iterator[Sample]:
+    yield Sample("impact.events.stored", status.stored)
+    yield Sample("impact.events.dropped", status.dropped)
+
+
+def of_partitions(status: PartitionStatus) -> Iterator[Sample]:
+    """Nothing before the first look."""
+    if status.checked_at is not None:
+        yield Sample("impact.audit.default_rows", status.astray)
+    if status.prepared_until is not None:
+        left = (status.prepared_until - utc_now()).total_seconds()
+        yield Sample("impact.audit.prepared", round(left))

@@ -4,9 +4,13 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+import msgspec
+
 from impact.engine.cache.remote import Remote
 from impact.engine.cache.tiered import Cache
 from impact.engine.cache.versions import Versions
+from impact.engine.changes.events import Events
+from impact.engine.changes.partitions import Partitions
 from impact.engine.changes.relay_status import RelayStatus
 from impact.engine.db.cursor import CursorCodec
 from impact.engine.db.monitor import Monitor
@@ -31,6 +35,10 @@ class Runtime:
     cache: Cache
     telemetry: Telemetry
     relay: RelayStatus
+    audit: Database
+    """Where the audit log is: ``database``, or one of its own."""
+    events: Events
+    partitions: Partitions
 
 
 @contextlib.asynccontextmanager
@@ -53,8 +61,12 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
                 versions,
                 Cache(settings, database, versions) as cache,
                 telemetry.slow.running(plan_of),
+                Events(settings, database) as events,
+                _open_audit(settings, database) as audit,
             ):
-                collect(telemetry, nodes, cache)
+                relay = RelayStatus()
+                partitions = Partitions(audit, settings.audit_partition)
+                collect(telemetry, nodes, cache, relay, events, partitions)
                 yield Runtime(
                     settings=settings,
                     database=database,
@@ -63,10 +75,27 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
                     cursors=CursorCodec(*(key.encode() for key in settings.keys.values())),
                     cache=cache,
                     telemetry=telemetry,
-                    relay=RelayStatus(),
+                    relay=relay,
+                    events=events,
+                    audit=audit,
+                    partitions=partitions,
                 )
     finally:
         passwords.close()
+        await nodes.close()
+
+
+@contextlib.asynccontextmanager
+async def _open_audit(settings: Settings, database: Database) -> AsyncIterator[Database]:
+    if settings.audit_url is None:
+        yield database
+        return
+    own = msgspec.structs.replace(settings, primary_url=settings.audit_url, replica_urls=())
+    nodes = NodeSet(own)
+    try:
+        async with Monitor(nodes):
+            yield Database(nodes, database.versions, database.telemetry)
+    finally:
         await nodes.close()
 
 

@@ -1,7 +1,8 @@
-"""Ending background tasks."""
+"""Background tasks: begun with a block, and ended with it."""
 
 import asyncio
-from collections.abc import Iterable
+import contextlib
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from typing import Any
 
 _PATIENCE = 1.0
@@ -19,3 +20,13 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
         for task in pending:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=_PATIENCE)
+
+
+@contextlib.asynccontextmanager
+async def running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Runs each beside the block, and ends them with it."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        yield
+    finally:
+        await end(tasks)

@@ -36,6 +36,7 @@ UNCACHED_LISTS = [
             "roles",
             "policies",
             "api-keys",
+            "audit-logs",
         )
     ),
 ]

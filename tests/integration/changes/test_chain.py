@@ -14,7 +14,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from impact.engine.changes.chain import ENTRY, Fault, Verifier, link
+from impact.engine.changes.chain import ENTRY, GENESIS, Fault, Run, Verifier, link
 from impact.engine.changes.chain_verify import verify_tenant
 from impact.engine.runtime import open_runtime
 from impact.settings import Settings
@@ -137,6 +137,11 @@ async def test_an_entry_with_a_hash_of_its_own_breaks_the_next(
 async def test_archived_entries_may_be_missing_and_no_others(
     quiet: Endpoints, admin: asyncpg.Connection, tenant: str
 ) -> None:
+    rows = await admin.fetch(
+        "SELECT position, previous_hash, hash FROM audit_log WHERE tenant_id = $1", tenant
+    )
+    before = {row["position"]: row["previous_hash"].hex() for row in rows}
+    hashes = {row["position"]: row["hash"].hex() for row in rows}
     await admin.execute(
         "DELETE FROM audit_log WHERE tenant_id = $1 AND (position < 11 OR position IN (13, 14))",
         tenant,
@@ -152,10 +157,22 @@ async def test_archived_entries_may_be_missing_and_no_others(
     ):
         connection = await asyncpg.connect(quiet.primary_url)
         try:
-            found = await verify_tenant(connection, tenant, elsewhere=elsewhere)
+            runs = [Run(one, other, before[one], hashes[other]) for one, other in elsewhere]
+            found = await verify_tenant(connection, tenant, elsewhere=runs)
+            # The chain does not go on from what somebody else's archive ends with, nor into it.
+            strange = [Run(run.first, run.last, run.previous_hash, "00") for run in runs]
+            behind = await verify_tenant(connection, tenant, elsewhere=strange)
+            strange = [Run(run.first, run.last, "00", run.hash) for run in runs]
+            ahead = await verify_tenant(connection, tenant, elsewhere=strange)
         finally:
             await connection.close()
         assert (found.broken and found.broken.fault) == fault, elsewhere
+        if fault is None:
+            assert ahead.broken is not None
+            assert ahead.broken.fault == Fault.LINK
+        if elsewhere == [(1, 10), (13, 14)] and fault is None:
+            assert behind.broken is not None
+            assert (behind.broken.fault, behind.broken.position) == (Fault.LINK, 11)
 
 
 async def test_a_part_is_verified_alone(
@@ -191,7 +208,7 @@ def test_positions_elsewhere_do_not_hide_a_second_claim() -> None:
             "reason",
         )
     )
-    verifier = Verifier("a", elsewhere=[(1, 5)])
+    verifier = Verifier("a", elsewhere=[Run(1, 5, GENESIS.hex(), b"x".hex())])
     for position, fault in ((6, None), (6, Fault.ORDER)):
         made = {**row, "tenant_id": "a", "position": position, "previous_hash": b"x"}
         broken = verifier.check({**made, "hash": link(b"x", made)})

@@ -132,10 +132,9 @@ async def store_guard(
     mark = handler.opt.get(PERMISSION_KEY)
     if scheme:
         bearer = _bearer(scheme, credentials.strip())
-        actor = runtime.tokens.read(bearer, ActorKind.CUSTOMER, context)
-        if actor.tenant != context.tenant:
+        context.actor = runtime.tokens.read(bearer, ActorKind.CUSTOMER, context)
+        if context.actor.tenant != context.tenant:
             raise TenantMismatchError("this token belongs to another shop")
-        context.actor = actor
     if mark is None:
         raise ImpactError(f"route {handler.handler_name} carries no mark")
     if mark == CUSTOMER and context.actor.kind is not ActorKind.CUSTOMER:
@@ -176,14 +175,14 @@ def _config(row: asyncpg.Record) -> TenantConfig:
 
 
 async def _admit_user(runtime: Runtime, context: RequestContext, token: str) -> PermissionSet:
-    actor = runtime.tokens.read(token, ActorKind.USER, context)
+    context.actor = actor = runtime.tokens.read(token, ActorKind.USER, context)
     target = actor.tenant if context.tenant == NO_TENANT else context.tenant
     if actor.tenant not in (target, HEADQUARTERS):
         raise TenantMismatchError(f"this token is for '{actor.tenant}', not for '{target}'")
     access = await user_access(runtime, context, actor)
     if access is None or not access.grant.is_active:
         raise UnauthorizedError("this user can no longer log in")
-    context.actor, context.tenant = actor, target
+    context.tenant = target
     await admit_tenant(runtime, context)
     return access.held if actor.tenant == target else access.spanning
 

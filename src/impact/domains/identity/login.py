@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import asyncpg
 from litestar import Controller, post
 from litestar.params import JSONBody
 from msgspec import Meta
@@ -9,6 +10,7 @@ from msgspec import Meta
 from impact.context import Actor, ActorKind, RequestContext
 from impact.domains.identity.access import admit_tenant, shop_guard
 from impact.domains.identity.lookup import look_up
+from impact.engine.changes.events import LOGIN
 from impact.engine.db.statements import Statement
 from impact.engine.http.dependencies import Context, Engine
 from impact.engine.runtime import Runtime
@@ -70,5 +72,27 @@ async def _log_in(
     # The connection is back in its pool while the password's cost is paid.
     stored = None if row is None else row["password_hash"]
     if not await runtime.passwords.verify(stored, credentials.password) or row is None:
+        _record_failure(runtime, context, kind, row, credentials.email)
         raise UnauthorizedError("Invalid email or password")
-    return TokenResponse(token=runtime.tokens.issue(Actor(kind, context.tenant, row["id"])))
+    context.actor = Actor(kind, context.tenant, row["id"])
+    runtime.events.record(context, LOGIN, "succeeded", row_id=row["id"], after={"kind": kind})
+    return TokenResponse(token=runtime.tokens.issue(context.actor))
+
+
+def _record_failure(
+    runtime: Runtime,
+    context: RequestContext,
+    kind: ActorKind,
+    row: asyncpg.Record | None,
+    email: str,
+) -> None:
+    """A known account by its id. An address that nobody has here may be anybody's, or something
+    typed into the wrong field: it is masked, and tries with one address have one digest."""
+    after: dict[str, str] = {"kind": kind}
+    if row is None:
+        name, _, domain = email.partition("@")
+        after["email"] = f"{name[:1]}***@{domain}"
+        after["email_digest"] = runtime.tokens.digest(f"{context.tenant}:{email.lower()}")
+    runtime.events.record(
+        context, LOGIN, "failed", row_id=None if row is None else row["id"], after=after
+    )

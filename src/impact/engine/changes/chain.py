@@ -87,27 +87,37 @@ class Break(msgspec.Struct, frozen=True):
     detail: str
 
 
+class Run(msgspec.Struct):
+    """Entries without a gap, both ends included, and the hashes that tie them to the others; in
+    hexadecimal digits."""
+
+    first: int
+    last: int
+    previous_hash: str
+    hash: str
+
+
 class Verifier:
     """Follows one tenant's entries in the order of their positions, holding one hash.
 
-    Positions in ``elsewhere``, such as those of archived entries, may be missing; what follows
-    them is believed to name the right ``previous_hash``. So is the first entry where it is not
-    meant to be the tenant's first: ``start`` is its position.
+    Entries of the runs that are ``elsewhere``, such as in archives, may be missing. The first
+    entry's ``previous_hash`` is believed where it is not meant to be the tenant's first: ``start``
+    is its position.
     """
 
-    def __init__(
-        self, tenant: str, *, start: int = 1, elsewhere: Sequence[tuple[int, int]] = ()
-    ) -> None:
+    def __init__(self, tenant: str, *, start: int = 1, elsewhere: Sequence[Run] = ()) -> None:
         self.tenant = tenant
         self.entries = 0
         self.position = start - 1
         self.hash: bytes | None = GENESIS if start == 1 else None
-        self._elsewhere = sorted(elsewhere)
+        self._elsewhere = sorted(elsewhere, key=lambda run: run.first)
 
     def check(self, entry: Mapping[str, Any]) -> Break | None:
         """What is wrong with the next entry, or None."""
         position, previous = entry["position"], entry["previous_hash"]
-        self._pass_over(position - 1)
+        apart = self._pass_over(position - 1)
+        if apart is not None:
+            return apart
         expected = self.position + 1
         if position > expected:
             return self._break(
@@ -134,7 +144,9 @@ class Verifier:
 
     def check_head(self, position: int, hash: bytes) -> Break | None:
         """What is wrong with the chain's head after its last entry, or None."""
-        self._pass_over(position)
+        apart = self._pass_over(position)
+        if apart is not None:
+            return apart
         last = self.position
         if last == position and self.hash in (hash, None):
             return None
@@ -146,11 +158,24 @@ class Verifier:
             detail = f"the chain's head has the hash {hash.hex()}, not that of its last entry"
         return Break(self.tenant, position, None, Fault.HEAD, detail)
 
-    def _pass_over(self, last: int) -> None:
-        """Go on to ``last``, as far as what is before it is elsewhere."""
-        for first, end in self._elsewhere:
-            if self.position < last and first <= self.position + 1 <= end:
-                self.position, self.hash = min(end, last), None
+    def _pass_over(self, last: int) -> Break | None:
+        """Go on to ``last``, as far as what is before it is elsewhere.
+
+        Answers the run that does not follow what is before it."""
+        for run in self._elsewhere:
+            if not (self.position < last and run.first <= self.position + 1 <= run.last):
+                continue
+            begins = run.first == self.position + 1
+            if begins and self.hash is not None and self.hash.hex() != run.previous_hash:
+                detail = (
+                    f"the entries {run.first} to {run.last}, which are elsewhere, follow the hash"
+                    f" {run.previous_hash}, the entry before has {self.hash.hex()}"
+                )
+                return Break(self.tenant, run.first, None, Fault.LINK, detail)
+            whole = run.last <= last
+            self.position = run.last if whole else last
+            self.hash = bytes.fromhex(run.hash) if whole else None
+        return None
 
     def _break(self, entry: Mapping[str, Any], fault: Fault, detail: str) -> Break:
         return Break(self.tenant, entry["position"], entry["id"], fault, detail)

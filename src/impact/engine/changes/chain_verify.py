@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import asyncpg
 import msgspec
 
-from impact.engine.changes.chain import ENTRY, Break, Verifier
+from impact.engine.changes.chain import ENTRY, Break, Run, Verifier
 from impact.engine.db.tenancy import switch
 
 _PREFETCH = 1000
@@ -43,13 +43,13 @@ async def verify_tenant(
     *,
     since: dt.datetime | None = None,
     until: dt.datetime | None = None,
-    elsewhere: Sequence[tuple[int, int]] = (),
+    elsewhere: Sequence[Run] = (),
     progress: Callable[[float], None] = lambda _: None,
 ) -> Verified:
     """Compute the tenant's chain anew, in one snapshot; between two times only the entries that
     lie between the first and the last of them.
 
-    ``elsewhere`` are ranges of positions that need not be here. ``progress`` is given the
+    ``elsewhere`` are entries that need not be here. ``progress`` is given the
     fraction done. The connection must be the application's or more.
     """
     async with connection.transaction(isolation="repeatable_read", readonly=True):

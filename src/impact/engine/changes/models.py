@@ -2,6 +2,7 @@
 
 import datetime as dt
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import BigInteger, Identity, Index, func, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -13,6 +14,7 @@ from impact.engine.db.base import TenantScoped
 declare("change_record")
 declare("audit_log")
 declare("audit_chain")
+declare("event_receipt")
 
 
 class ChangeColumns(TenantScoped):
@@ -55,9 +57,15 @@ class AuditLog(ChangeColumns):
 
     __tablename__ = "audit_log"
     __table_args__ = (
+        # One for each way the log is asked; the end of each is the order of its pages.
         Index("ix_audit_log_tenant_occurred", "tenant_id", "occurred_at", "id"),
         # To follow a chain without sorting it.
         Index("ix_audit_log_chain", "tenant_id", "position"),
+        Index("ix_audit_log_entity", "tenant_id", "table_name", "occurred_at", "id"),
+        Index("ix_audit_log_row", "tenant_id", "row_id", "occurred_at", "id"),
+        Index("ix_audit_log_actor", "tenant_id", "actor", "occurred_at", "id"),
+        Index("ix_audit_log_action", "tenant_id", "action", "occurred_at", "id"),
+        Index("ix_audit_log_request", "tenant_id", "request_id"),
         {"postgresql_partition_by": "RANGE (occurred_at)"},
     )
 
@@ -77,3 +85,11 @@ class AuditChain(TenantScoped):
 
     position: Mapped[int] = mapped_column(BigInteger)
     hash: Mapped[bytes]
+
+
+class EventReceipt(TenantScoped):
+    """That a batch of events was stored: whoever sends it again stores nothing."""
+
+    __tablename__ = "event_receipt"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, sort_order=-99)

@@ -18,6 +18,7 @@ NOT_RECORDED = {
     "change_record": "it is the record",
     "audit_log": "it is made from the records; its hash chain tells of changes",
     "audit_chain": "it moves with each entry of the log",
+    "event_receipt": "it goes with events, which are records themselves",
     "idempotency_key": "it repeats the order it belongs to, and is cleared away after a day",
 }
 """Tables without triggers, and why."""

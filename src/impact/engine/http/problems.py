@@ -15,8 +15,18 @@ from litestar.exceptions import (
 )
 from litestar.serialization import decode_json
 
+from impact.context import ActorKind, RequestContext
+from impact.engine.changes.events import ACCESS
 from impact.engine.db.failures import DRIVER_ERRORS, translate
-from impact.errors import ImpactError, InvalidDataError, NotFoundError, Problem
+from impact.engine.runtime import Runtime
+from impact.errors import (
+    ForbiddenError,
+    ImpactError,
+    InvalidDataError,
+    NotFoundError,
+    Problem,
+    TenantMismatchError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +85,31 @@ def handle_exception(request: Request[Any, Any, Any], error: Exception) -> Respo
         known = ImpactError("an unexpected error occurred")
     elif known.status >= 500:
         logger.warning("%s %s: %s", request.method, request.scope["path"], known.message)
+    elif isinstance(known, ForbiddenError):
+        _record_denial(request, known)
     return problem_response(known, request)
+
+
+def _record_denial(request: Request[Any, Any, Any], error: ForbiddenError) -> None:
+    """A denial goes to the log of the shop acted upon, or the caller's own where it is not theirs
+    to act upon. Of those who did not say who they are nothing is recorded: anybody could then
+    fill a shop's log."""
+    context: RequestContext = request.scope["state"]["context"]
+    if context.actor.kind is ActorKind.ANONYMOUS:
+        return
+    runtime: Runtime = request.app.state.runtime
+    runtime.events.record(
+        context,
+        ACCESS,
+        "denied",
+        after={
+            "method": request.method,
+            "path": request.scope.get("raw_path", b"").decode("latin-1")[:500],
+            "code": error.code,
+            "message": error.message[:500],
+        },
+        tenant=context.actor.tenant if isinstance(error, TenantMismatchError) else None,
+    )
 
 
 class _HttpError(ImpactError):

@@ -221,11 +221,18 @@ _OTHERS = (
         across=Across.MAX,
     ),
     Metric(
-        "impact.audit.partitions_ahead",
+        "impact.audit.prepared",
         _G,
-        "{partition}",
-        "Partitions of the audit log prepared beyond the one in use.",
+        "s",
+        "Time until the last prepared partition of the audit log ends.",
         across=Across.MAX,
+    ),
+    Metric("impact.events.stored", _C, "{event}", "Logins, denials and exports recorded."),
+    Metric(
+        "impact.events.dropped",
+        _C,
+        "{event}",
+        "Those lost: neither the database nor the disk took them in time.",
     ),
     Metric(
         "impact.disk.used",

@@ -143,7 +143,8 @@ async def watching(runtime: Runtime) -> AsyncIterator[Watch]:
 
 
 def _places(runtime: Runtime) -> list[Path]:
-    return [Path.cwd(), *filter(None, [runtime.settings.run_dir])]
+    settings = runtime.settings
+    return [path for path in (settings.data_dir, settings.spool, settings.run_dir) if path]
 
 
 def disks(places: list[Path]) -> Iterator[Sample]:
