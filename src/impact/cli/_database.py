@@ -20,7 +20,8 @@ async def open_database(data_dir: Path) -> AsyncIterator[Database]:
 
     Raises ConfigurationError where neither names one, StackError for a damaged stack.
     """
-    async with open_runtime(load_settings(data_dir)) as runtime:
+    # Nobody reads what a command measures, and a bulk load has slow statements by nature.
+    async with open_runtime(load_settings(data_dir, telemetry=False)) as runtime:
         yield runtime.database
 
 

@@ -34,7 +34,7 @@ def partitions(data_dir: Path, as_json: bool) -> None:
     or entries are left in the default partition.
     """
     with one_line():
-        report = asyncio.run(_prepare(load_settings(data_dir)))
+        report = asyncio.run(_prepare(load_settings(data_dir, telemetry=False)))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(report)))
     else:

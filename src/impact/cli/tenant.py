@@ -38,7 +38,7 @@ def open_(
     """
     password = secrets.token_urlsafe(12)
     with one_line():
-        settings = load_settings(data_dir)
+        settings = load_settings(data_dir, telemetry=False)
         try:
             data = msgspec.convert(
                 {

@@ -4,7 +4,6 @@ import datetime as dt
 from uuid import UUID
 
 from impact.context import RequestContext
-from impact.engine.db.consistency import eventual
 from impact.engine.db.statements import Statement
 from impact.engine.runtime import Runtime
 from impact.errors import NotFoundError
@@ -54,8 +53,8 @@ async def read_history(
 
     Raises NotFoundError for a product that there never was.
     """
-    consistency = eventual(runtime.settings.replica_max_lag)
-    async with runtime.database.read(context, consistency) as session:
+    # What belongs to the product is read like the product itself: by who has just written it too.
+    async with runtime.database.read(context) as session:
         things = await session.fetch(_THINGS, product_id=product_id)
     after_at, after_id = after or _LAST
     async with log_session(runtime, context) as session:

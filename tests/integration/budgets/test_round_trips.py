@@ -3,6 +3,7 @@
 What a route costs is written down here; a change that makes one dearer fails.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -113,6 +114,9 @@ async def counted(settings: Settings) -> AsyncIterator[Counted]:
             # Not one look-up may be given up because the machine is busy.
             redis_timeout=2.0,
             cache_silence=30.0,
+            # Nor is a statement's plan asked for because it was slow.
+            slow_query=60.0,
+            slow_query_alert=60.0,
         )
         async with (
             started(create_app(alone)) as app,
@@ -120,6 +124,9 @@ async def counted(settings: Settings) -> AsyncIterator[Counted]:
                 transport=httpx.ASGITransport(app), base_url="http://impact.test"
             ) as client,
         ):
+            # The task that prepares the log's partitions has its first look behind it.
+            while app.state.runtime.partitions.status.checked_at is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
             yield Counted(await open_shop(app.state.runtime, client), client, wire)
 
 

@@ -58,7 +58,7 @@ async def test_it_is_prepared_and_read_there(
     shop = await open_shop(runtime, client)
     product = await shop.product()
     await until(lambda: runtime.relay.moved_total > 0)
-    await runtime.partitions.ensure()
+    await until(lambda: runtime.partitions.status.checked_at is not None)
     counts = []
     for endpoints in places:
         owner = await asyncpg.connect(endpoints.owner_url)

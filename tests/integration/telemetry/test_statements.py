@@ -86,7 +86,8 @@ class TestNames:
         # And one name is one name: what the server saw, the figures have.
         runtime.telemetry.monitor.fold()
         figures = {s.name for s in runtime.telemetry.monitor.series if s.kind is Kind.QUERY}
-        assert names <= figures
+        # (What the relay runs on a connection of its own is measured by the batch.)
+        assert {name for name in names if not name.startswith("relay.")} <= figures
 
     async def test_the_orms_comment_keeps_statements_prepared(self, context, runtime, shop):
         """Text that changed with each call would be prepared each time."""

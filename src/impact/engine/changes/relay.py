@@ -38,7 +38,9 @@ from impact.engine.db.connection import connect
 from impact.engine.db.consistency import parse_lsn
 from impact.engine.db.failures import DRIVER_ERRORS, is_node_lost
 from impact.engine.db.nodes import Node, NodeSet
+from impact.engine.db.statements import named
 from impact.engine.tasks import end
+from impact.engine.telemetry.monitor import timer
 from impact.errors import ConfigurationError, ImpactError
 from impact.settings import Settings
 
@@ -52,12 +54,16 @@ _WELL = 10.0
 """Seconds after which what went wrong before is forgotten."""
 _LOOK_EVERY = 5.0
 _NAME = "impact relay"
-_TENANTS = "SELECT tenant FROM change_record_tenants()"
-_LOOK = """
-SELECT change_record_count($1) AS waiting,
-       coalesce(extract(epoch FROM clock_timestamp() -
-           (SELECT min(oldest) FROM change_record_tenants()))::float8, 0) AS oldest
-"""
+_TENANTS = named("relay.tenants", "SELECT tenant FROM change_record_tenants()")
+_TRY = named("relay.try_lock", "SELECT pg_try_advisory_lock($1, $2)")
+_LOOK = named(
+    "relay.look",
+    """
+    SELECT change_record_count($1) AS waiting,
+           coalesce(extract(epoch FROM clock_timestamp() -
+               (SELECT min(oldest) FROM change_record_tenants()))::float8, 0) AS oldest
+    """,
+)
 _ROW_ACTIONS = frozenset({"insert", "update", "delete"})
 """What triggers write. Other actions are events, of which nothing is cached."""
 
@@ -165,7 +171,7 @@ class Relay:
 
     async def _take_lock(self, node: Node, source: asyncpg.Connection) -> bool:
         """Wait for the lock; False where another node became the primary meanwhile."""
-        while not await source.fetchval("SELECT pg_try_advisory_lock($1, $2)", *LOCK):
+        while not await source.fetchval(_TRY, *LOCK):
             self.status.last_error = None
             await self._look(source)
             await asyncio.sleep(_RETRY_LOCK * random.uniform(0.8, 1.2))  # noqa: S311
@@ -210,7 +216,8 @@ class Relay:
             else:
                 after.pop(tenant, None)
             try:
-                await self._pass_on(mover, tenant, records)
+                with timer("relay.batch") if records else contextlib.nullcontext():
+                    await self._pass_on(mover, tenant, records)
             except asyncpg.PostgresError as error:
                 if is_node_lost(error) or not patient:
                     raise

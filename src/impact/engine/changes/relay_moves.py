@@ -12,24 +12,36 @@ from typing import Any, NamedTuple, Protocol
 import asyncpg
 
 from impact.engine.changes import chain
+from impact.engine.db.statements import named
 from impact.engine.db.tenancy import switch
 from impact.errors import ConfigurationError, ImpactError
 
-_READ = """
+_READ = named(
+    "relay.read",
+    """
 SELECT tenant_id, id, occurred_at, table_name, row_id, action, before::text AS before,
        after::text AS after, actor, request_id, reason, announced,
        pg_current_wal_flush_lsn()::text AS wal
 FROM change_record
 WHERE tenant_id = $1 AND id > $2 AND {}
 ORDER BY id LIMIT $3
-"""
-_HEAD = "SELECT position, hash FROM audit_chain WHERE tenant_id = $1 FOR UPDATE"
-_FIRST_HEAD = """
+""",
+)
+_HEAD = named(
+    "relay.head",
+    "SELECT position, hash FROM audit_chain WHERE tenant_id = $1 FOR UPDATE",
+)
+_FIRST_HEAD = named(
+    "relay.first_head",
+    """
 INSERT INTO audit_chain (tenant_id, position, hash) VALUES ($1, 0, $2)
 ON CONFLICT (tenant_id) DO NOTHING
-"""
+""",
+)
 # The content stays in the database; only each entry's place and hashes travel.
-_MOVE = """
+_MOVE = named(
+    "relay.move",
+    """
 WITH gone AS (
     DELETE FROM change_record WHERE tenant_id = $1 AND id = ANY ($2::bigint[]) RETURNING *
 ), entered AS (
@@ -45,14 +57,26 @@ WITH gone AS (
     UPDATE audit_chain SET position = $6, hash = $7 WHERE tenant_id = $1
 )
 SELECT count(*) FROM entered
-"""
-_TOLD = "UPDATE change_record SET announced = true WHERE tenant_id = $1 AND id = ANY ($2::bigint[])"
-_DELETE = "DELETE FROM change_record WHERE tenant_id = $1 AND id = ANY ($2::bigint[])"
-_KNOWN = """
+""",
+)
+_TOLD = named(
+    "relay.told",
+    "UPDATE change_record SET announced = true WHERE tenant_id = $1 AND id = ANY ($2::bigint[])",
+)
+_DELETE = named(
+    "relay.delete",
+    "DELETE FROM change_record WHERE tenant_id = $1 AND id = ANY ($2::bigint[])",
+)
+_KNOWN = named(
+    "relay.known",
+    """
 SELECT id FROM audit_log
 WHERE tenant_id = $1 AND id = ANY ($2::bigint[]) AND occurred_at BETWEEN $3 AND $4
-"""
-_ENTER = """
+""",
+)
+_ENTER = named(
+    "relay.enter",
+    """
 INSERT INTO audit_log (tenant_id, id, occurred_at, table_name, row_id, action, before, after,
     actor, request_id, reason, position, previous_hash, hash)
 SELECT $1, id, occurred_at, table_name, row_id, action, before::jsonb, after::jsonb,
@@ -61,10 +85,17 @@ FROM unnest($2::bigint[], $3::timestamptz[], $4::text[], $5::text[], $6::text[],
     $8::text[], $9::text[], $10::text[], $11::text[], $12::bigint[], $13::bytea[], $14::bytea[])
     AS entry (id, occurred_at, table_name, row_id, action, before, after, actor, request_id,
         reason, position, previous_hash, hash)
-"""
-_SET_HEAD = "UPDATE audit_chain SET position = $2, hash = $3 WHERE tenant_id = $1"
+""",
+)
+_SET_HEAD = named(
+    "relay.set_head",
+    "UPDATE audit_chain SET position = $2, hash = $3 WHERE tenant_id = $1",
+)
 _COLUMNS = ("table_name", "row_id", "action", "before", "after", "actor", "request_id", "reason")
-_MISSING = "SELECT to_regclass('public.audit_chain') IS NULL OR to_regclass('audit_log') IS NULL"
+_MISSING = named(
+    "relay.missing",
+    "SELECT to_regclass('public.audit_chain') IS NULL OR to_regclass('audit_log') IS NULL",
+)
 
 Record = Any
 

@@ -34,6 +34,11 @@ def comment(name: str) -> str:
     return f"/*db_operation='{name}'*/"
 
 
+def named(name: str, sql: str) -> str:
+    """SQL with its name, for what runs on a connection of its own and not in a session."""
+    return f"{sql.strip()} {comment(name)}"
+
+
 class Statement:
     """One SQL statement with its name and the order of its parameters.
 
@@ -69,7 +74,7 @@ class Statement:
             raise ValueError(f"statement {name} does not filter on :tenant_id")
         self.name = name
         # At the end, as sqlcommenter has it: PostgreSQL's statistics cut off what stands before.
-        self.sql = f"{body} {comment(name)}"
+        self.sql = named(name, body)
         self.parameters = tuple(order)
         self.declared = writes is not None
         self.writes = dict.fromkeys(_TARGET.findall(body), ALL) | dict(writes or {})
