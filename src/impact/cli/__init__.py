@@ -1,6 +1,7 @@
 """The ``impact`` command: one file per command group, imported when it is called."""
 
 import importlib
+import logging
 from typing import NamedTuple
 
 import click
@@ -56,3 +57,6 @@ class _Commands(click.Group):
 @click.version_option(impact.__version__, prog_name="impact")
 def main() -> None:
     """Impact, a multi-tenant e-commerce backend."""
+    # What a command has to say it says itself; servers configure their log.
+    if logging.lastResort is not None:
+        logging.lastResort.setLevel(logging.ERROR)
