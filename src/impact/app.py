@@ -17,6 +17,7 @@ from impact.engine.http.problems import handle_exception
 from impact.engine.runtime import open_runtime
 from impact.engine.telemetry import logs
 from impact.ops.alerts.watch import watching
+from impact.ops.dashboard.controllers import dashboard
 from impact.settings import Settings
 
 
@@ -33,7 +34,8 @@ def create_app(settings: Settings | None = None) -> Litestar:
         async with open_runtime(chosen) as runtime, watching(runtime) as watch:
             app.state.runtime = runtime
             app.state.watch = watch
-            yield
+            with dashboard(app.state, runtime, watch):
+                yield
 
     app = Litestar(
         routers(),

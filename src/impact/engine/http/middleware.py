@@ -3,7 +3,7 @@
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import unquote
 
@@ -77,6 +77,7 @@ class RequestMiddleware:
             **scope.get("state", {}),
             "context": context,
             "request_error": _read_headers(context, headers),
+            "head": scope["method"] == "HEAD",
         }
         head = scope["method"] == "HEAD"
         method = "GET" if head else scope["method"]
@@ -148,12 +149,22 @@ class _Responder:
                     headers.append((b"x-consistency-token", token))
                 message["headers"] = headers
                 self._finish.status = message["status"]
+                if _is_event_stream(headers):
+                    # How long somebody watches is no time that we took.
+                    self._finish.count()
         elif message["type"] == "http.response.body" and self._head:
             message["body"] = b""
         if not self.discarded:
             if message["type"] == "http.response.body" and not message.get("more_body"):
                 self._finish.count()
             await self._send(message)
+
+
+def _is_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    return any(
+        name.lower() == b"content-type" and value.startswith(b"text/event-stream")
+        for name, value in headers
+    )
 
 
 def _make_context(headers: dict[bytes, bytes]) -> RequestContext:
