@@ -80,6 +80,7 @@ class Browser:
 
     def picture(self, path: Path) -> Path:
         """The whole page."""
+        self.run("scrollTo(0, 0)")
         found = self.command("Page.captureScreenshot", captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(found["data"]))
         return path

@@ -19,7 +19,7 @@ from litestar import Litestar
 from impact.context import Actor, ActorKind
 from impact.engine.telemetry.series import Kind
 from impact.ops.alerts.history import Point
-from impact.ops.dashboard import stream
+from impact.ops.dashboard import controllers, stream
 from impact.ops.dashboard.charts import charts, described, draw
 from impact.ops.dashboard.feed import Feed
 from support.dev import free_port
@@ -164,6 +164,17 @@ class TestPage:
             assert "immutable" in asset.headers["cache-control"]
         assert "//" not in "".join(links)
 
+    async def test_the_script_makes_no_markup_of_text(self, client):
+        page = await client.get("/ops")
+        policy = page.headers["content-security-policy"]
+        assert "require-trusted-types-for 'script'" in policy
+        (link,) = re.findall(r'src="([^"]+)"', page.text)
+        script = (await client.get(link)).text
+        for sink in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
+            assert sink not in script
+        # The one place that parses: the charts, which the server draws and escapes.
+        assert script.count("DOMParser") == 1
+
     async def test_it_is_sent_again_only_when_it_changed(self, client):
         etag = (await client.get("/ops")).headers["etag"]
         again = await client.get("/ops", headers={"if-none-match": etag})
@@ -284,6 +295,39 @@ class TestEvents:
         viewer.taking.clear()
         await asyncio.wait_for(viewer.task, 20)
         assert app.state.feed.watching == 0
+
+    async def test_one_that_stalls_does_not_hold_up_the_end(self, app, watch, hq, monkeypatch):
+        closing = asyncio.Event()
+        monkeypatch.setattr(app.state, "closing", closing)
+        monkeypatch.setattr(stream, "PATIENCE", 3600.0)
+        viewer, other = watch(hq), watch(hq)
+        assert await viewer.status() == await other.status() == 200
+        viewer.taking.clear()
+        await other.first("figures")
+        closing.set()
+        assert (await other.first("end"))["status"] == 503
+        await asyncio.wait_for(viewer.task, 20)
+
+    async def test_a_database_that_hangs_does_not_either(self, app, watch, hq, monkeypatch):
+        closing, asked = asyncio.Event(), asyncio.Event()
+
+        async def hang(*_: Any) -> None:
+            asked.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(app.state, "closing", closing)
+        viewer = watch(hq)
+        assert await viewer.status() == 200
+        monkeypatch.setattr(controllers, "admit_platform", hang)
+        await asyncio.wait_for(asked.wait(), 20)
+        await viewer.first("figures")
+        closing.set()
+        assert (await viewer.first("end"))["status"] == 503
+
+    def test_data_never_ends_its_event(self):
+        body = stream.event("figures", msgspec.json.encode({"name": "a\n\nevent: end\rdata: 1"}))
+        assert body.count(b"\n\n") == 1
+        assert len(body.splitlines()) == 3
 
     async def test_who_asks_for_the_headers_alone_gets_them(self, watch, hq):
         viewer = watch(hq, "HEAD")

@@ -267,6 +267,9 @@ function tiles(list, entries) {
 const known = (value, format) => (value == null ? null : format(value));
 
 function showTiles(now, relay) {
+  const reported = Object.values(relay).some((value) => value != null);
+  $("relay").hidden = !reported;
+  $("no-relay").hidden = reported;
   tiles($("tiles"), [
     ["Requests", known(now.requests, some.format), "/s"],
     ["p95, last minute", known(now.p95_ms, some.format), "ms"],

@@ -1,7 +1,6 @@
 """Server-sent events: a frame each tick for as long as the one who looks may, and no longer."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,6 +19,10 @@ RECHECK = 1.0
 """Seconds after which it is asked again whether this one still may look."""
 PATIENCE = 10.0
 """Seconds for a client to take an event; one that stalls is let go."""
+
+_LAST = 1.0
+"""Seconds for the last event, which the server's end does not wait for longer."""
+_FIRST = asyncio.FIRST_COMPLETED
 
 Admit = Callable[[], Awaitable[None]]
 _REFUSALS = (UnauthorizedError, ForbiddenError, NotAllowedError)
@@ -59,54 +62,55 @@ class _Events(ASGIResponse):
             self._feed.watching -= 1
 
     async def send_body(self, send: Send, receive: Receive) -> None:
-        async def put(body: bytes, *, more: bool = True) -> None:
-            async with asyncio.timeout(PATIENCE):
-                await send({"type": "http.response.body", "body": body, "more_body": more})
-
         gone = asyncio.create_task(_gone(receive))
         closed = asyncio.create_task(self._closing.wait())
-        last = b""
-        try:
-            # Who stalls, or went away meanwhile, is no error of ours.
-            with contextlib.suppress(TimeoutError):
-                if not self._head:
-                    last = await self._tell(put, gone, closed)
-                await put(last, more=False)
-        finally:
-            await end([gone, closed])
+        refused = asyncio.create_task(self._refused())
 
-    async def _tell(
-        self,
-        put: Callable[[bytes], Awaitable[None]],
-        gone: asyncio.Task[None],
-        closed: asyncio.Task[bool],
-    ) -> bytes:
-        """Frame after frame; the last event, which says why there are no more."""
-        number, drawn = 0, -1.0
+        async def put(body: bytes, *, more: bool, patience: float) -> bool:
+            """Whether it was taken."""
+            sending = asyncio.create_task(
+                _sent(send, {"type": "http.response.body", "body": body, "more_body": more})
+            )
+            over = {gone} if not more else {gone, closed}
+            await asyncio.wait({sending, *over}, timeout=patience, return_when=_FIRST)
+            if not sending.done():
+                await end([sending])
+                return False
+            sending.result()
+            return True
+
+        number, drawn, last = 0, -1.0, b""
         coming: asyncio.Task[Frame] | None = None
         try:
-            while True:
-                refusal = await self._refusal()
-                if refusal is not None:
-                    return event("end", refusal)
-                coming = coming or asyncio.create_task(self._feed.after(number))
-                await asyncio.wait(
-                    {coming, gone, closed}, timeout=RECHECK, return_when=asyncio.FIRST_COMPLETED
-                )
+            while not self._head:
+                coming = asyncio.create_task(self._feed.after(number))
+                await asyncio.wait({coming, gone, closed, refused}, return_when=_FIRST)
                 if gone.done():
-                    return b""
+                    break
+                if refused.done():
+                    last = event("end", refused.result())
+                    break
                 if closed.done():
-                    return event("end", _said(503, "the server is stopping"))
-                if coming.done():
-                    frame, coming = coming.result(), None
-                    body = event("figures", frame.figures)
-                    if frame.drawn != drawn:
-                        body += event("charts", frame.charts)
-                    number, drawn = frame.number, frame.drawn
-                    await put(body)
+                    last = event("end", _said(503, "the server is stopping"))
+                    break
+                frame = coming.result()
+                body = event("figures", frame.figures)
+                if frame.drawn != drawn:
+                    body += event("charts", frame.charts)
+                number, drawn = frame.number, frame.drawn
+                if not await put(body, more=True, patience=PATIENCE) and not closed.done():
+                    break
+            await put(last, more=False, patience=_LAST)
         finally:
-            if coming is not None:
-                await end([coming])
+            await end([task for task in (gone, closed, refused, coming) if task is not None])
+
+    async def _refused(self) -> bytes:
+        """Returns when this one may look no longer: why."""
+        while True:
+            await asyncio.sleep(RECHECK)
+            refusal = await self._refusal()
+            if refusal is not None:
+                return refusal
 
     async def _refusal(self) -> bytes | None:
         try:
@@ -121,6 +125,10 @@ class _Events(ASGIResponse):
 
 def _said(status: int, detail: str) -> bytes:
     return msgspec.json.encode({"status": status, "detail": detail})
+
+
+async def _sent(send: Send, message: Any) -> None:
+    await send(message)
 
 
 async def _gone(receive: Receive) -> None:
