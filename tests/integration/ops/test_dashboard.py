@@ -76,6 +76,8 @@ class Viewer:
         """Name and data of each, to the end of the stream."""
         while True:
             message = await asyncio.wait_for(self.messages.get(), 20)
+            if message["type"] == "http.response.start":
+                continue
             for name, data in re.findall(r"event: (.*)\ndata: (.*)\n\n", message["body"].decode()):
                 yield name, msgspec.json.decode(data)
             if not message.get("more_body"):
@@ -230,6 +232,13 @@ class TestEvents:
         times = [data["at"] for name, data in seen if name == "figures"]
         assert times[0] < times[1]
 
+    async def test_the_first_frame_is_no_old_one(self, app, watch, hq, monkeypatch):
+        feed: Feed = app.state.feed
+        kept = await feed.newest()
+        old = msgspec.structs.replace(kept, at=kept.at - 3600, figures=b'{"at":1}')
+        monkeypatch.setattr(feed, "_frame", old)
+        assert (await watch(hq).first("figures"))["at"] > 1
+
     async def test_all_who_look_share_one_computation(self, app, watch, hq):
         feed: Feed = app.state.feed
         await feed.newest()
@@ -341,7 +350,7 @@ class TestEvents:
 
         before = counted()
         viewer = watch(hq)
-        await viewer.status()
+        await viewer.first("figures")
         assert counted() == before + 1
         viewer.leave()
         await viewer.task

@@ -3,7 +3,7 @@
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
@@ -92,7 +92,7 @@ class RequestMiddleware:
 
 
 class _Finish:
-    """Counts the request, once: before its last byte goes out, or when it ends without one."""
+    """Counts the request, once: before its body goes out, or when it ends without one."""
 
     def __init__(
         self, telemetry: Telemetry, context: RequestContext, scope: Scope, began: int
@@ -149,22 +149,13 @@ class _Responder:
                     headers.append((b"x-consistency-token", token))
                 message["headers"] = headers
                 self._finish.status = message["status"]
-                if _is_event_stream(headers):
-                    # How long somebody watches is no time that we took.
-                    self._finish.count()
         elif message["type"] == "http.response.body" and self._head:
             message["body"] = b""
         if not self.discarded:
-            if message["type"] == "http.response.body" and not message.get("more_body"):
+            if message["type"] == "http.response.body":
+                # At the first part of a stream: how long somebody watches is no time that we took.
                 self._finish.count()
             await self._send(message)
-
-
-def _is_event_stream(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    return any(
-        name.lower() == b"content-type" and value.startswith(b"text/event-stream")
-        for name, value in headers
-    )
 
 
 def _make_context(headers: dict[bytes, bytes]) -> RequestContext:

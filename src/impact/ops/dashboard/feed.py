@@ -9,7 +9,7 @@ from impact.engine.telemetry.telemetry import Telemetry
 from impact.ops.alerts.rules import chosen
 from impact.ops.alerts.watch import Watch
 from impact.ops.dashboard.charts import charts, draw
-from impact.ops.dashboard.figures import made
+from impact.ops.dashboard.figures import figures
 
 EVERY = 2.0
 """Seconds between two frames."""
@@ -65,7 +65,9 @@ class Feed:
         return Frame(
             number=self.computed,
             at=time.monotonic(),
-            figures=msgspec.json.encode(made(self._telemetry.total(), seen)),
+            figures=msgspec.json.encode(
+                figures(self._telemetry.total(), seen, at=time.time(), moment=time.monotonic())
+            ),
             charts=pictures,
             drawn=drawn,
         )

@@ -4,7 +4,6 @@ Times are milliseconds. ``rate`` is a second, of the last minute; what else a ro
 of the last five. Shares are 0 to 1. What nobody measured is None.
 """
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
@@ -233,7 +232,3 @@ def _relay(samples: dict[str, list[Sample]]) -> Relay:
         default_rows=worst("impact.audit.default_rows", sum),
         partitions_ahead=worst("impact.audit.partitions_ahead", min),
     )
-
-
-def made(totals: Totals, seen: Seen) -> Figures:
-    return figures(totals, seen, at=time.time(), moment=time.monotonic())

@@ -83,7 +83,8 @@ class _Events(ASGIResponse):
         coming: asyncio.Task[Frame] | None = None
         try:
             while not self._head:
-                coming = asyncio.create_task(self._feed.after(number))
+                next_one = self._feed.after(number) if number else self._feed.newest()
+                coming = asyncio.create_task(next_one)
                 await asyncio.wait({coming, gone, closed, refused}, return_when=_FIRST)
                 if gone.done():
                     break
