@@ -7,7 +7,7 @@ from impact.domains.catalog import admin as catalog_admin
 from impact.domains.catalog import store as catalog_store
 from impact.domains.customers import admin as customers_admin
 from impact.domains.customers import store as customers_store
-from impact.domains.identity.access import admin_guard, store_guard
+from impact.domains.identity.access import admin_guard, platform_guard, store_guard
 from impact.domains.identity.admin_keys import AdminApiKeys
 from impact.domains.identity.admin_roles import AdminPermissions, AdminPolicies, AdminRoles
 from impact.domains.identity.admin_users import AdminUsers
@@ -20,6 +20,7 @@ from impact.flows.order_changes import AdminOrderChanges
 from impact.flows.products import AdminNewProducts
 from impact.flows.shops import AdminNewTenants
 from impact.ops.cache import AdminCache
+from impact.ops.dashboard.controllers import DashboardFigures, DashboardPage
 from impact.ops.health import Health
 from impact.ops.metrics import Metrics
 from impact.reporting.audit_controllers import AdminAuditLogs, AdminProductHistory
@@ -29,7 +30,17 @@ from impact.reporting.controllers import AdminReports
 def routers() -> list[Router]:
     """The routers of every audience."""
     return [
-        Router("/", route_handlers=[Health, Metrics, Login, customers_store.CustomerRegistration]),
+        Router(
+            "/",
+            route_handlers=[
+                Health,
+                Metrics,
+                Login,
+                customers_store.CustomerRegistration,
+                DashboardPage,
+            ],
+        ),
+        Router("/", guards=[platform_guard], route_handlers=[DashboardFigures]),
         Router(
             "/admin",
             guards=[admin_guard],

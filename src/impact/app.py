@@ -19,6 +19,7 @@ from impact.engine.runtime import open_runtime
 from impact.engine.tasks import running
 from impact.engine.telemetry import logs
 from impact.ops.alerts.watch import watching
+from impact.ops.dashboard.controllers import dashboard
 from impact.settings import Settings
 
 
@@ -40,8 +41,9 @@ def create_app(settings: Settings | None = None) -> Litestar:
                 await stack.enter_async_context(
                     Relay(chosen, database.nodes, database.versions, runtime.relay)
                 )
-            app.state.watch = await stack.enter_async_context(watching(runtime))
-            yield
+            watch = app.state.watch = await stack.enter_async_context(watching(runtime))
+            with dashboard(app.state, runtime, watch):
+                yield
 
     app = Litestar(
         routers(),

@@ -7,7 +7,7 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
 from impact.api import routers
-from impact.domains.identity.access import CUSTOMER, admin_guard, store_guard
+from impact.domains.identity.access import CUSTOMER, admin_guard, platform_guard, store_guard
 from impact.engine.http.dependencies import DEPENDENCIES
 from impact.engine.security.permissions import PERMISSION_KEY, PUBLIC, is_permission
 
@@ -38,6 +38,9 @@ def test_route_is_marked(path: str, handler: HTTPRouteHandler) -> None:
     elif path.startswith("/store"):
         assert store_guard in guards
         assert mark in {PUBLIC, CUSTOMER}
+    elif path.startswith("/ops/") and not path.startswith("/ops/assets/"):
+        assert platform_guard in guards
+        assert is_permission(str(mark))
     else:
         assert mark == PUBLIC
 

@@ -170,7 +170,10 @@ def _greet(settings: Settings, data_dir: Path, seeded: Seeded) -> None:
     shown = impact.relative_to(Path.cwd()) if impact.is_relative_to(Path.cwd()) else impact
     token = f"$({shown} token --tenant paris --data-dir {data_dir})"
     bearer = f'-H "Authorization: Bearer {token}"'
-    lines = [f"\nImpact serves at {base} (API description: {base}/schema)\n"]
+    lines = [
+        f"\nImpact serves at {base} (API description: {base}/schema)",
+        f"What happens, live: {base}/ops (log in as staff of hq)\n",
+    ]
     if seeded.password:
         lines += [
             "Staff of every demo shop, shown this once:",

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,10 @@ import click
 import msgspec
 
 from impact.cli._settings import data_dir_option, load_settings, one_line
-from impact.engine.db.plans import explain as explain_statement
-from impact.engine.db.plans import shape_hash
-from impact.engine.db.statements import registry
-from impact.errors import ConfigurationError, NotFoundError, UnavailableError
+from impact.engine.db.plans import MISSING, NAME, NamedPlan, plans_of
+from impact.errors import ConfigurationError, UnavailableError
 from impact.settings import Settings
 
-_NAME = re.compile(r"/\*db_operation='([a-z_.]+)'\*/")
 _STATISTICS = """
 SELECT s.queryid::text AS query_id, s.query, s.calls, s.total_exec_time AS total_ms,
        s.mean_exec_time AS mean_ms, s.max_exec_time AS max_ms, s.rows,
@@ -28,12 +24,6 @@ SELECT s.queryid::text AS query_id, s.query, s.calls, s.total_exec_time AS total
 FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid
 WHERE d.datname = current_database() AND s.query LIKE '%db_operation=%'
 """
-_MISSING = (
-    "pg_stat_statements is not there: put it into shared_preload_libraries, restart PostgreSQL,"
-    " and as a superuser run CREATE EXTENSION pg_stat_statements in the database"
-    " (the embedded stack does all of that)"
-)
-
 _url = click.option("--url", help="Of the server  [default: IMPACT_HOST and IMPACT_PORT here]")
 _json = click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
 _limit = click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
@@ -105,8 +95,8 @@ def explain(data_dir: Path, name: str, tenant: str, as_json: bool) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(plans)))
         return
     for plan in plans:
-        click.echo(f"{name}  query id {plan['query_id']}  plan {plan['plan_hash']}")
-        click.echo(f"\n{plan['sql'].strip()}\n\n{plan['text']}\n")
+        click.echo(f"{name}  query id {plan.query_id}  plan {plan.plan_hash}")
+        click.echo(f"\n{plan.sql.strip()}\n\n{plan.text}\n")
 
 
 def _show(
@@ -193,7 +183,7 @@ async def _theirs(settings: Settings) -> tuple[list[Any], str]:
             async with _connected(url, settings) as connection:
                 found += await connection.fetch(_STATISTICS)
         except (asyncpg.UndefinedTableError, asyncpg.ObjectNotInPrerequisiteStateError):
-            return [], _MISSING
+            return [], MISSING
         except UnavailableError as error:
             notes.append(error.message)
     return found, "; ".join(notes)
@@ -230,7 +220,7 @@ def _joined(ours: dict[str, Any], theirs: list[Any]) -> list[Row]:
         )
     blocks: dict[str, tuple[int, int]] = {}
     for found in theirs:
-        match = _NAME.search(found["query"])
+        match = NAME.search(found["query"])
         if match is None:
             continue
         row = rows.setdefault(match[1], Row(name=match[1]))
@@ -247,42 +237,10 @@ def _joined(ours: dict[str, Any], theirs: list[Any]) -> list[Row]:
     return list(rows.values())
 
 
-async def _plans(settings: Settings, name: str, tenant: str) -> list[dict[str, Any]]:
+async def _plans(settings: Settings, name: str, tenant: str) -> list[NamedPlan]:
     from impact.api import routers
 
     # Importing the routes is what makes the statements known.
     routers()
-    texts = {statement.sql for statement in registry.get(name, ())}
-    if not texts:
-        # What the ORM sends is known where it ran.
-        known, missing = await _theirs(settings)
-        texts = {
-            row["query"]
-            for row in known
-            if (match := _NAME.search(row["query"])) and match[1] == name
-        }
-        if missing:
-            click.echo(missing, err=True)
     async with _connected(settings.primary_url, settings) as connection:
-        if not texts:
-            raise NotFoundError(
-                f"no statement is called '{name}'; 'impact queries top' lists those that ran"
-            )
-        plans = []
-        for sql in sorted(texts):
-            try:
-                found = await explain_statement(connection, sql, tenant)
-                text = await explain_statement(connection, sql, tenant, form="TEXT")
-            except asyncpg.PostgresError as error:
-                raise UnavailableError(f"PostgreSQL does not plan '{name}': {error}") from error
-            plans.append(
-                {
-                    "name": name,
-                    "query_id": str(found.get("Query Identifier", "")),
-                    "plan_hash": shape_hash(found["Plan"]),
-                    "sql": sql,
-                    "text": text,
-                    "plan": found["Plan"],
-                }
-            )
-        return plans
+        return await plans_of(connection, name, tenant)

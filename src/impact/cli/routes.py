@@ -9,7 +9,8 @@ from impact.cli._tables import markdown_table
 class Route(msgspec.Struct, frozen=True):
     """One method of one path.
 
-    ``audience`` is whose guard stands before it: ``admin``, ``store``, or ``open`` for none.
+    ``audience`` is whose guard stands before it: ``admin``, ``store``, ``ops`` (staff of
+    headquarters alone), or ``open`` for none.
     ``permission`` is the route's mark: a permission, ``customer``, or ``public`` for whoever the
     guard lets in.
     """
@@ -26,11 +27,11 @@ def routes() -> list[Route]:
     from litestar.handlers import HTTPRouteHandler
 
     from impact.api import routers
-    from impact.domains.identity.access import admin_guard, store_guard
+    from impact.domains.identity.access import admin_guard, platform_guard, store_guard
     from impact.engine.http.dependencies import DEPENDENCIES
     from impact.engine.security.permissions import PERMISSION_KEY
 
-    audiences = {admin_guard: "admin", store_guard: "store"}
+    audiences = {admin_guard: "admin", platform_guard: "ops", store_guard: "store"}
     found = []
     for route in Litestar(routers(), dependencies=DEPENDENCIES, openapi_config=None).routes:
         for handler in getattr(route, "route_handlers", ()):

@@ -86,14 +86,47 @@ async def admin_guard(
     if _asks_for_methods(connection, handler):
         return
     context = context_of(connection)
+    permissions = await _admit_staff(connection, context)
+    connection.scope["state"]["permissions"] = permissions
+    _need_mark(permissions, handler)
+
+
+async def platform_guard(
+    connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
+) -> None:
+    """Lets in staff of headquarters alone: what these routes show is of all shops."""
+    if _asks_for_methods(connection, handler):
+        return
+    await admit_platform(connection, context_of(connection), handler)
+
+
+async def admit_platform(
+    connection: ASGIConnection[Any, Any, Any, Any],
+    context: RequestContext,
+    handler: BaseRouteHandler,
+) -> None:
+    """Raises ForbiddenError and UnauthorizedError. A request that lasts is asked again, each time
+    with a new context: one remembers what it has seen."""
+    permissions = await _admit_staff(connection, context)
+    if not context.actor.tenant == context.tenant == HEADQUARTERS:
+        raise ForbiddenError(
+            f"this is of all shops, and for staff of headquarters ('{HEADQUARTERS}') alone"
+        )
+    _need_mark(permissions, handler)
+
+
+async def _admit_staff(
+    connection: ASGIConnection[Any, Any, Any, Any], context: RequestContext
+) -> PermissionSet:
     runtime: Runtime = connection.app.state.runtime
     scheme, _, credentials = connection.headers.get("authorization", "").partition(" ")
     token = _bearer(scheme, credentials.strip())
     if token.startswith(("sk_", "pk_")):
-        permissions = await _admit_key(runtime, context, token)
-    else:
-        permissions = await _admit_user(runtime, context, token)
-    connection.scope["state"]["permissions"] = permissions
+        return await _admit_key(runtime, context, token)
+    return await _admit_user(runtime, context, token)
+
+
+def _need_mark(permissions: PermissionSet, handler: BaseRouteHandler) -> None:
     mark = handler.opt.get(PERMISSION_KEY)
     if mark is None:
         raise ImpactError(f"route {handler.handler_name} carries no permission")

@@ -9,8 +9,9 @@ import msgspec
 
 from impact.engine.db import tenancy
 from impact.engine.db.nodes import Node
-from impact.engine.db.statements import Statement
+from impact.engine.db.statements import Statement, registry
 from impact.engine.telemetry.slowlog import Plan
+from impact.errors import NotFoundError, UnavailableError
 
 _TIMEOUT = 2.0
 _SHAPE = (
@@ -23,6 +24,69 @@ _SHAPE = (
     "Subplan Name",
 )
 _PLACEHOLDER = re.compile(r"\$(\d+)")
+NAME = re.compile(r"/\*db_operation='([a-z_.]+)'\*/")
+"""A statement's name in its comment."""
+_SEEN = """
+SELECT DISTINCT s.query FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid
+WHERE d.datname = current_database() AND s.query LIKE '%db_operation=%'
+"""
+MISSING = (
+    "pg_stat_statements is not there: put it into shared_preload_libraries, restart PostgreSQL,"
+    " and as a superuser run CREATE EXTENSION pg_stat_statements in the database"
+    " (the embedded stack does all of that)"
+)
+
+
+class NamedPlan(msgspec.Struct, kw_only=True):
+    """One variant of a named statement, planned for any values; ``text`` is PostgreSQL's own."""
+
+    name: str
+    query_id: str
+    plan_hash: str
+    sql: str
+    text: str
+    plan: dict[str, Any]
+
+
+async def plans_of(connection: asyncpg.Connection, name: str, tenant: str) -> list[NamedPlan]:
+    """The plan of each variant of the statement called ``name``, none of which is run.
+
+    What the ORM sends is known to PostgreSQL's statistics alone. Raises NotFoundError, and
+    UnavailableError where PostgreSQL refuses to plan it or has no statistics to ask.
+    """
+    texts = {statement.sql for statement in registry.get(name, ())}
+    if not texts:
+        try:
+            known = await connection.fetch(_SEEN)
+        except (asyncpg.UndefinedTableError, asyncpg.ObjectNotInPrerequisiteStateError):
+            raise UnavailableError(MISSING) from None
+        texts = {
+            row["query"]
+            for row in known
+            if (match := NAME.search(row["query"])) and match[1] == name
+        }
+    if not texts:
+        raise NotFoundError(
+            f"no statement is called '{name}'; 'impact queries top' lists those that ran"
+        )
+    plans = []
+    for sql in sorted(texts):
+        try:
+            found = await explain(connection, sql, tenant)
+            text = await explain(connection, sql, tenant, form="TEXT")
+        except asyncpg.PostgresError as error:
+            raise UnavailableError(f"PostgreSQL does not plan '{name}': {error}") from error
+        plans.append(
+            NamedPlan(
+                name=name,
+                query_id=str(found.get("Query Identifier", "")),
+                plan_hash=shape_hash(found["Plan"]),
+                sql=sql,
+                text=text,
+                plan=found["Plan"],
+            )
+        )
+    return plans
 
 
 async def explain(

@@ -77,6 +77,7 @@ class RequestMiddleware:
             **scope.get("state", {}),
             "context": context,
             "request_error": _read_headers(context, headers),
+            "head": scope["method"] == "HEAD",
         }
         head = scope["method"] == "HEAD"
         method = "GET" if head else scope["method"]
@@ -91,7 +92,7 @@ class RequestMiddleware:
 
 
 class _Finish:
-    """Counts the request, once: before its last byte goes out, or when it ends without one."""
+    """Counts the request, once: before its body goes out, or when it ends without one."""
 
     def __init__(
         self, telemetry: Telemetry, context: RequestContext, scope: Scope, began: int
@@ -151,7 +152,8 @@ class _Responder:
         elif message["type"] == "http.response.body" and self._head:
             message["body"] = b""
         if not self.discarded:
-            if message["type"] == "http.response.body" and not message.get("more_body"):
+            if message["type"] == "http.response.body":
+                # At the first part of a stream: how long somebody watches is no time that we took.
                 self._finish.count()
             await self._send(message)
 

@@ -92,6 +92,7 @@ RULES = (
         advice="impact queries explain NAME shows its plan.",
         severity=Severity.WARNING,
         measure=Growth(Term("impact.query.alert"), by=("db.query.summary",)),
+        unit="in a minute",
         above=0,
     ),
     Rule(
