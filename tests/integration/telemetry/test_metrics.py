@@ -87,6 +87,7 @@ class TestJson:
         assert primary["waiting"] == 0
         assert primary["wait"]["count"] > 0
         assert "replica-1" in found["replica_lag"]
+        assert found["relay_lag"] >= 0
         assert found["breakers"] == {"redis": "closed"}
         assert found["tenants"][shop.tenant]["count"] >= 3
 

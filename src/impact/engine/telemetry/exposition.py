@@ -153,6 +153,9 @@ def as_json(totals: Totals) -> dict[str, Any]:
         "replica_lag": {
             sample.labels[0]: sample.value for sample in samples.get("impact.node.lag", ())
         },
+        "relay_lag": next(
+            (sample.value for sample in samples.get("impact.relay.oldest", ())), None
+        ),
         "breakers": {
             sample.labels[0]: "open" if sample.value else "closed"
             for sample in samples.get("impact.breaker.open", ())

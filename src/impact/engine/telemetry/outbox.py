@@ -72,7 +72,7 @@ class Outbox(Generic[T]):
             self._wake.wait(self._delay)
             self._wake.clear()
             self._send_batch()
-            while self._waiting >= self._batch or (self._closing and self._queue):
+            while self._queue and (self._closing or self._waiting >= self._batch):
                 self._send_batch()
             if self._closing:
                 return
@@ -114,5 +114,7 @@ class Outbox(Generic[T]):
         self._thread.join(max(0.0, deadline - time.monotonic()))
         abort()
         with self._lock:
-            self.overflowed += sum(weight for _, weight in self._queue)
+            left = sum(weight for _, weight in self._queue)
+            self.overflowed += left
+            self._waiting -= left
             self._queue.clear()
