@@ -56,7 +56,7 @@ docs: $(VENV)/.dev ## Write the generated tables in docs/ anew
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-annotate --no-header pyproject.toml
 lock: ## Pin the requirements anew (needs uv on PATH)
-	$(LOCK) --extra stack --extra build -o requirements.txt
+	$(LOCK) --extra stack --extra build --extra loadtest -o requirements.txt
 	$(LOCK) --extra build -c requirements.txt -o deploy/requirements.txt
 	$(LOCK) --extra stack --extra build --extra dev -c requirements.txt -o requirements-dev.txt
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from _pytest.nodeid import NodeId
 from litestar import Litestar
 
 from impact import settings as settings_module
@@ -32,6 +33,17 @@ def pytest_configure(config: pytest.Config) -> None:
         # The servers' own user passes through when the tests run as root.
         place.chmod(0o711)
         os.environ[_PLACE] = str(place)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep ``xdist_group`` together: xdist 3.8 writes the group to an attribute that pytest 9.2
+    no longer reads, so that groups were spread over the workers without a word."""
+    if getattr(config.option, "loadgroup", False):
+        for item in items:
+            grouped = getattr(item, "_nodeid", item.nodeid)
+            if grouped != item.nodeid:
+                item._id = NodeId.parse(grouped)  # type: ignore[attr-defined]
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -68,6 +80,9 @@ def settings(endpoints: Endpoints, worker_id: str) -> Settings:
         redis_url=endpoints.redis_url,
         # One Redis for all test workers, and a part of it for each database.
         cache_service=f"test-{worker_id}",
+        # A machine that stalls does not make Redis seem away.
+        redis_timeout=1.0,
+        cache_silence=5.0,
         signing_keys=f"test:{secrets.token_urlsafe(32)}",
         # The cost of a password is the attacker's, not the tests'.
         password_memory_kib=8,

@@ -1,5 +1,5 @@
 """``python -m impact``."""
 
-from impact.cli import main
+from impact.cli import run
 
-main()
+run()

@@ -83,16 +83,66 @@ class InsufficientInventoryError(NotAllowedError):
     title = "Insufficient inventory"
 
 
+class NotAcceptableError(ImpactError):
+    """This server cannot give the answer in the form that was asked for."""
+
+    code = "not_acceptable"
+    status = 406
+    title = "Not acceptable"
+
+
+class RequestTimeoutError(ImpactError):
+    """The client did not send what it began to send."""
+
+    code = "request_timeout"
+    status = 408
+    title = "The request took too long to arrive"
+
+
 class ConflictError(ImpactError):
     code = "conflict"
     status = 409
     title = "Conflict"
 
 
+class PreconditionFailedError(ImpactError):
+    """The entity is not, or no longer, what ``if-match`` says."""
+
+    code = "precondition_failed"
+    status = 412
+    title = "Changed meanwhile"
+
+
+class BodyTooLargeError(ImpactError):
+    code = "body_too_large"
+    status = 413
+    title = "The body is too large"
+
+
+class AddressTooLongError(ImpactError):
+    code = "address_too_long"
+    status = 414
+    title = "The address is too long"
+
+
+class MediaTypeError(ImpactError):
+    code = "unsupported_media_type"
+    status = 415
+    title = "Unsupported media type"
+
+
 class IdempotencyMismatchError(ImpactError):
     code = "idempotency_mismatch"
     status = 422
     title = "Idempotency key reused with another body"
+
+
+class RateLimitedError(ImpactError):
+    """A budget of requests is used up until ``retry_after`` seconds from now."""
+
+    code = "rate_limited"
+    status = 429
+    title = "Too many requests"
 
 
 class UnavailableError(ImpactError):
@@ -110,6 +160,13 @@ class NodeLostError(UnavailableError):
     """A database node vanished before anything was changed: a read may run again elsewhere."""
 
     code = "node_lost"
+
+
+class OverloadedError(UnavailableError):
+    """There is more to do than can be done in time, so this is not even begun."""
+
+    code = "overloaded"
+    title = "Overloaded"
 
 
 class QueryTimeoutError(UnavailableError):

@@ -6,6 +6,7 @@ from impact.domains.customers import models as customers
 from impact.domains.identity import models as identity
 from impact.domains.inventory import models as inventory
 from impact.domains.orders import models as orders
+from impact.domains.orders import rollups
 from impact.domains.tenants import models as tenants
 from impact.engine.changes import models as changes
 from impact.engine.db.base import Base
@@ -19,6 +20,7 @@ __all__ = [
     "identity",
     "inventory",
     "orders",
+    "rollups",
     "tenants",
 ]
 

@@ -41,7 +41,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """In L1; in Redis it is ``rbac_cache_shared_ttl``."""
     rbac_cache_shared_ttl: Seconds = 3600.0
     tenant_cache_ttl: Seconds = 3600.0
-    catalog_cache_ttl: Seconds = 300.0
+    catalog_cache_ttl: Annotated[float, Meta(ge=0, le=86_400)] = 300.0
+    """0 keeps none of it."""
     cart_cache_ttl: Seconds = 30.0
     report_cache_ttl: Seconds = 300.0
     cache_negative_ttl: Seconds = 30.0
@@ -79,7 +80,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     workers: Annotated[int, Meta(ge=1, le=256)] = 1
     body_limit: Annotated[int, Meta(ge=1024)] = 1_048_576
     """Bytes; a longer request body is refused with 413."""
+    body_timeout: Seconds = 10.0
+    """A client that takes longer to send its request's body is cut off with 408."""
+    cdn_max_age: Annotated[int, Meta(ge=0, le=86_400)] = 0
+    """For how many seconds a CDN may answer catalog reads of the store without asking. 0 lets it
+    keep them and ask each time; more is for one that is told to purge by surrogate key."""
     data_dir: Path = Path(".impact")
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks of proxies whose ``x-forwarded-for`` says who the client is."""
+
+    # Rate limits and overload.
+    rate_limiting: Annotated[str, Meta(pattern=r"^(on|off)$(?!\n)")] = "on"
+    rate_limits: tuple[str, ...] = ()
+    """Instead of the policies' own: ``tenant-read=1000/60,paris:caller-write=50``."""
+    drain_delay: Annotated[float, Meta(ge=0, le=60)] = 3.0
+    """From SIGTERM on, how long it goes on serving while ``/health/ready`` says 503."""
+    requests_max: Annotated[int, Meta(ge=1)] = 2000
+    """Requests at once, per process; one more is answered 503 before any work."""
 
     # Connection pools, per process and node.
     pool_max: Annotated[int, Meta(ge=0)] = 20
@@ -88,9 +105,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pool_idle_timeout: Seconds = 30.0
     pool_connect_timeout: Seconds = 2.0
     pool_wait_timeout: Seconds = 5.0
+    pool_queue: Annotated[int, Meta(ge=1)] = 1000
+    """Requests that may wait for one."""
+    pool_reserve: Annotated[int, Meta(ge=0)] = 2
+    """Of the primary's, for placing orders alone; at most a quarter."""
     pool_spindles: Annotated[int, Meta(ge=0)] = 1
     statement_timeout: Seconds = 5.0
     report_timeout: Seconds = 30.0
+
+    # Exports.
+    export_limit: Annotated[int, Meta(ge=1)] = 4
+    """Exports that one process streams at once; each has a connection until it ends."""
+    export_stall: Annotated[float, Meta(gt=0, le=50)] = 10.0
+    """How long an export waits for a client that takes nothing. PostgreSQL ends a transaction
+    that is idle for a minute."""
+    export_timeout: Seconds = 900.0
+    """The longest that an export may take: its snapshot keeps vacuum from cleaning up."""
 
     # Replicas and consistency.
     replica_poll_interval: Seconds = 0.1
@@ -113,6 +143,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     # Identity.
     token_ttl: Annotated[int, Meta(ge=60)] = 3600
+    token_renewal: Annotated[int, Meta(ge=0)] = 604_800
+    """For how many seconds after the password was given a token may be renewed."""
     password_memory_kib: Annotated[int, Meta(ge=8)] = 19_456
     password_time_cost: Annotated[int, Meta(ge=1)] = 2
 
@@ -141,7 +173,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # Behaviour.
     idempotency_ttl: Annotated[int, Meta(ge=60)] = 86_400
     count_limit: Annotated[int, Meta(ge=1)] = 100_000
-    """Lists count their rows exactly up to here, then answer this number: work stays bounded."""
+    """Lists count their rows exactly up to here, then answer this number: work stays bounded.
+    A count above 10,000 may be ten seconds old."""
     log_level: Annotated[str, Meta(pattern=r"^(debug|info|warning|error)$(?!\n)")] = "info"
 
     @property
@@ -152,6 +185,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         wiki's "Number Of Database Connections".
         """
         return self.pool_max or (os.cpu_count() or 1) * 2 + self.pool_spindles
+
+    @property
+    def pool_reserved(self) -> int:
+        return min(self.pool_reserve, self.pool_size // 4)
 
     @property
     def spool(self) -> Path:

@@ -8,6 +8,7 @@ import pytest
 
 import impact
 from impact.domains.identity.bootstrap import STANDARD_ROLES
+from impact.medusa import IGNORED_PARAMETERS
 from impact.settings import Settings, variable
 from support.pages import DOCS, regenerated
 
@@ -83,6 +84,16 @@ def test_every_reason_for_a_rejected_row_is_explained() -> None:
     }
     assert reasons
     assert {reason for reason in reasons if f"`{reason}`" not in text} == set()
+
+
+def test_what_is_ignored_is_listed() -> None:
+    rows = (DOCS / "api.md").read_text().splitlines()
+    listed = [row for row in rows if row.startswith("| `/")]
+    assert [row for row in listed if row.count("|") == 4 and "/schema" not in row] == [
+        f"| `{path}` | `{name}` | {reason} |"
+        for path, names in IGNORED_PARAMETERS.items()
+        for name, reason in names.items()
+    ]
 
 
 def test_the_standard_roles_are_listed() -> None:

@@ -21,10 +21,12 @@ LAYERS = {
     "stack": 3,
     "loadtest": 4,
     "ops": 4,
-    "api": 5,
-    "app": 6,
-    "cli": 7,
-    "__main__": 8,
+    "openapi": 5,
+    "medusa": 6,
+    "api": 6,
+    "app": 7,
+    "cli": 8,
+    "__main__": 9,
     "__init__": -1,
 }
 # What else a part of the same layer may use, and why.

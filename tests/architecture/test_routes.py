@@ -9,6 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from impact.api import routers
 from impact.domains.identity.access import CUSTOMER, admin_guard, platform_guard, store_guard
 from impact.engine.http.dependencies import DEPENDENCIES
+from impact.engine.http.limits import class_of, open_guard
 from impact.engine.security.permissions import PERMISSION_KEY, PUBLIC, is_permission
 
 # Admin routes that any member of staff may call, with the reason.
@@ -43,6 +44,19 @@ def test_route_is_marked(path: str, handler: HTTPRouteHandler) -> None:
         assert is_permission(str(mark))
     else:
         assert mark == PUBLIC
+
+
+@pytest.mark.parametrize(("path", "handler"), ROUTES, ids=str)
+def test_route_is_charged_before_its_work(path: str, handler: HTTPRouteHandler) -> None:
+    charging = {admin_guard, store_guard, platform_guard, open_guard}
+    rate_class = class_of(handler.opt, "GET")
+    if path == "/health" or path.startswith("/health/"):
+        assert rate_class == "free"
+    else:
+        assert charging & set(handler.resolve_guards())
+        assert rate_class != "free"
+    if path.startswith("/auth/"):
+        assert rate_class == "login"
 
 
 def test_writes_need_more_than_reading() -> None:

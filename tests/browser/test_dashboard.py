@@ -4,6 +4,7 @@ import asyncio
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,7 @@ def test_a_slow_query_appears_and_shows_its_plan(
 ) -> None:
     browser.looks("light", 1360, 900)
     log_in(browser, served)
-    browser.until("return document.querySelectorAll('#charts svg').length === 6")
+    browser.until("return document.querySelectorAll('#charts svg').length === 8")
     assert SLOW not in cells(browser, "slow", 0)
 
     asyncio.run(cause_a_slow_statement(served))
@@ -212,18 +213,24 @@ def test_it_is_used_by_keyboard(browser: Browser, served: Dev) -> None:
     browser.one("#theme").send_keys("Dark")
     browser.until("return document.documentElement.dataset.theme === 'dark'")
     browser.driver.refresh()
-    browser.until("return document.querySelectorAll('#charts svg').length === 6")
+    browser.until("return document.querySelectorAll('#charts svg').length === 8")
     assert browser.run("return document.documentElement.dataset.theme") == "dark"
 
+    token = browser.run("return sessionStorage.getItem('impact.ops.token')")
     browser.one("#leave").send_keys(Keys.ENTER)
     browser.until("return document.activeElement.name === 'email'")
     assert browser.run("return sessionStorage.length") == 0
+    # Nor does the server take it any more.
+    bearer = {"authorization": f"Bearer {token}"}
+    deadline = time.monotonic() + 20
+    while httpx.get(f"{served.base}/admin/users/me", headers=bearer).status_code != 401:
+        assert time.monotonic() < deadline
     assert browser.errors() == []
 
 
 def test_everything_has_a_name_for_who_does_not_see_it(browser: Browser, served: Dev) -> None:
     log_in(browser, served)
-    browser.until("return document.querySelectorAll('#charts svg').length === 6")
+    browser.until("return document.querySelectorAll('#charts svg').length === 8")
     nodes: list[dict[str, Any]] = browser.command("Accessibility.getFullAXTree")["nodes"]
     roles: dict[str, list[str]] = {}
     for node in nodes:
@@ -235,4 +242,4 @@ def test_everything_has_a_name_for_who_does_not_see_it(browser: Browser, served:
         assert all(roles[role]), role
     assert any("last 15 minutes" in name for name in roles["image"])
     assert len(roles["main"]) == len(roles["banner"]) == 1
-    assert len(set(roles["table"])) == len(roles["table"]) == 7
+    assert len(set(roles["table"])) == len(roles["table"]) == 8

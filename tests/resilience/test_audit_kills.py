@@ -50,8 +50,14 @@ async def test_the_log_tells_all_of_it(directory: Path, audit: bool) -> None:
                 writer.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.gather(*writers, return_exceptions=True)
-            await field.settled()
-            wrong = await field.wrong()
+            for _ in range(3):
+                await field.settled()
+                wrong = await field.wrong()
+                if not wrong:
+                    break
+                # The server goes on with what a client no longer waits for, and may commit it
+                # only now. What is lost stays lost.
+                await asyncio.sleep(3)
             print(f"seed {seed}, {left} left, killed {dict(field.killed)}, {dict(field.done)}")  # noqa: T201
             assert wrong == [], (seed, wrong[:5])
         assert field.done["transactions"]

@@ -18,6 +18,7 @@ import httpx
 import pytest
 import redis.asyncio
 
+from impact.engine.tasks import end
 from impact.stack import Endpoints, Stack
 from support.dev import Dev, free_port, impact
 from support.replication import replay_paused
@@ -99,7 +100,6 @@ async def test_nobody_reads_behind_what_they_know(served: Dev) -> None:
 
         trouble = asyncio.create_task(torment(stack, endpoints, random.Random(SEED)))  # noqa: S311
         await asyncio.gather(*(write_and_read(id) for id in products))
-        trouble.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await trouble
-    assert wrong == []
+        # Redis's client may take the cancellation for a limit of its own and go on.
+        await end([trouble])
+    assert wrong == [], served.output[-20_000:]

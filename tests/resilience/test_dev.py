@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,6 +18,10 @@ import pytest
 
 from impact.stack import Stack
 from support.dev import Dev, free_port, impact, processes_of
+from support.pages import DOCS
+from support.programs import needed
+
+_IMPACT = f"{sys.executable} -m impact"
 
 pytestmark = pytest.mark.xdist_group("dev")
 
@@ -98,24 +104,27 @@ class TestDev:
             assert dev.stop(signal.SIGTERM) == 0
         assert processes_of(data) == []
 
-    def test_ab_finishes_without_a_failed_request(self, data: Path, port: int) -> None:
-        if shutil.which("ab") is None:
-            assert not os.environ.get("IMPACT_CI"), "CI installs apache2-utils"
-            pytest.skip("needs ab, from Debian's apache2-utils")
-        with Dev(data, port) as dev:
-            made = impact("token", "--tenant", "paris", "--data-dir", str(data))
+    def test_the_documented_ab_lines_finish_without_a_failed_request(
+        self, data: Path, port: int, tmp_path: Path
+    ) -> None:
+        needed("ab")
+        text = (DOCS / "loadtesting.md").read_text()
+        block = next(b for b in re.findall(r"```bash\n(.*?)```", text, re.DOTALL) if "ab -n" in b)
+        assert len(re.findall(r"^ab -n", block, re.MULTILINE)) == 3
+        smaller = re.sub(r"-n \d+ -c \d+", "-q -n 60 -c 10", block)
+        own = smaller.replace(":9000", f":{port}").replace(".venv/bin/impact", _IMPACT)
+        with Dev(data, port):
             result = subprocess.run(
-                [
-                    *("ab", "-q", "-n", "1000", "-c", "50", "-H", "x-tenant-id: paris"),
-                    *("-H", f"Authorization: Bearer {made.stdout.strip()}"),
-                    f"{dev.base}/admin/products",
-                ],
+                ["/bin/bash", "-euo", "pipefail", "-c", own],
                 capture_output=True,
                 text=True,
                 check=True,
+                cwd=tmp_path,
+                env={**os.environ, "IMPACT_DATA_DIR": str(data)},
             )
-            assert "Failed requests:        0" in result.stdout
-            assert "Non-2xx" not in result.stdout
+        assert result.stdout.count("Complete requests:      60\n") == 3
+        assert result.stdout.count("Failed requests:        0\n") == 3
+        assert "Non-2xx" not in result.stdout
 
     def test_a_killed_postgresql_is_started_again(self, data: Path, port: int) -> None:
         with Dev(data, port) as dev:

@@ -18,10 +18,10 @@ _INSERT = (
     f"INSERT INTO audit_log ({', '.join(_COLUMNS)})"
     f" VALUES ({', '.join(f'${number}' for number in range(1, len(_COLUMNS) + 1))})"
 )
-_HEAD = """
-    INSERT INTO audit_chain (tenant_id, position, hash) VALUES ($1, $2, $3)
-    ON CONFLICT (tenant_id) DO UPDATE SET position = $2, hash = $3
+_BEGIN = """
+    INSERT INTO audit_chain (tenant_id, position, hash) VALUES ($1, 0, $2) ON CONFLICT DO NOTHING
 """
+_HEAD = "UPDATE audit_chain SET position = $2, hash = $3 WHERE tenant_id = $1"
 
 
 def canonical(value: dict[str, Any] | None) -> str | None:
@@ -35,31 +35,38 @@ def canonical(value: dict[str, Any] | None) -> str | None:
 async def add_entries(
     owner: asyncpg.Connection, tenant: str, entries: Iterable[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Append entries to a tenant's chain; what they leave out is made up. Answers all of it."""
-    row = await owner.fetchrow("SELECT * FROM audit_chain WHERE tenant_id = $1", tenant)
-    position, hash = (row["position"], row["hash"]) if row else (0, GENESIS)
-    base = await owner.fetchval("SELECT coalesce(max(id), 0) FROM audit_log") or 0
-    made = []
-    for number, given in enumerate(entries, 1):
-        position += 1
-        entry = {
-            "tenant_id": tenant,
-            "id": base + number,
-            "occurred_at": NOON,
-            "position": position,
-            "previous_hash": hash,
-            "table_name": "product",
-            "row_id": f"row-{number}",
-            "action": "update",
-            "before": canonical(given.pop("before", {"price": number})),
-            "after": canonical(given.pop("after", {"price": number + 1, "title": "Größe"})),
-            "actor": "user:1",
-            "request_id": f"request-{number}",
-            "reason": None,
-            **given,
-        }
-        hash = entry["hash"] = link(hash, entry)
-        made.append(entry)
-    await owner.executemany(_INSERT, [[entry[name] for name in _COLUMNS] for entry in made])
-    await owner.execute(_HEAD, tenant, position, hash)
+    """Append entries to a tenant's chain; what they leave out is made up. Answers all of it. The
+    relay may be at the same chain: it waits."""
+    async with owner.transaction():
+        # In the relay's order: a partition may be made meanwhile.
+        await owner.execute("LOCK TABLE audit_log IN ROW EXCLUSIVE MODE")
+        await owner.execute(_BEGIN, tenant, GENESIS)
+        row = await owner.fetchrow(
+            "SELECT position, hash FROM audit_chain WHERE tenant_id = $1 FOR UPDATE", tenant
+        )
+        position, hash = row["position"], row["hash"]
+        base = await owner.fetchval("SELECT coalesce(max(id), 0) FROM audit_log")
+        made = []
+        for number, given in enumerate(entries, 1):
+            position += 1
+            entry = {
+                "tenant_id": tenant,
+                "id": base + number,
+                "occurred_at": NOON,
+                "position": position,
+                "previous_hash": hash,
+                "table_name": "product",
+                "row_id": f"row-{number}",
+                "action": "update",
+                "before": canonical(given.pop("before", {"price": number})),
+                "after": canonical(given.pop("after", {"price": number + 1, "title": "Größe"})),
+                "actor": "user:1",
+                "request_id": f"request-{number}",
+                "reason": None,
+                **given,
+            }
+            hash = entry["hash"] = link(hash, entry)
+            made.append(entry)
+        await owner.executemany(_INSERT, [[entry[name] for name in _COLUMNS] for entry in made])
+        await owner.execute(_HEAD, tenant, position, hash)
     return made

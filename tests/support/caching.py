@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ import msgspec
 from impact.context import RequestContext, system_context
 from impact.engine.cache.keys import make_key
 from impact.engine.cache.kinds import TtlClass, struct_kind
+from impact.engine.cache.tiered import Cache
 from impact.engine.db.session import ReadSession
 from impact.engine.db.statements import Statement
 from impact.engine.runtime import Runtime, open_runtime
@@ -46,13 +48,21 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
+async def stored(cache: Cache) -> None:
+    """Wait until what has been answered is stored as well."""
+    while any(each.answer.done() for each in cache._flights.under_way.values()):  # noqa: ASYNC110 - theirs
+        await asyncio.sleep(0.0005)
+
+
 @dataclass
 class Worker:
-    """One process's worth. ``loads`` counts what reached the database."""
+    """One process's worth. ``loads`` counts what reached the database. A reader waits until what it
+    read is stored, unless it is ``hurried``."""
 
     runtime: Runtime
     tenant: str
     loads: int = 0
+    hurried: bool = False
     before_load: Callable[[], Awaitable[None]] | None = None
     after_load: Callable[[], Awaitable[None]] | None = None
 
@@ -72,7 +82,10 @@ class Worker:
             return found
 
         key = make_key(self.tenant, "collection", row, "title")
-        return await self.runtime.cache.get(TITLE, key, self.context(token), load, id=row)
+        found = await self.runtime.cache.get(TITLE, key, self.context(token), load, id=row)
+        if not self.hurried:
+            await stored(self.runtime.cache)
+        return found
 
     async def write(self, row: object, title: str) -> tuple[int, int]:
         """Set the title; answers the token."""
@@ -82,12 +95,10 @@ class Worker:
         return context.token, context.raised_at
 
     async def hear(self) -> None:
-        """Wait until all that was raised before has been heard: two beats, the second of which
-        was sent after this call."""
+        """Wait until all that was raised before has been heard: a beat sent after this call."""
         versions = self.runtime.cache.versions
-        for _ in range(2):
-            before = versions._good_until
-            await until(lambda before=before: versions._good_until != before)  # type: ignore[misc]
+        good = time.monotonic() + self.runtime.settings.cache_silence
+        await until(lambda: versions.good_until > good)
 
     @property
     def cache(self) -> Any:

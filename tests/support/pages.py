@@ -10,13 +10,13 @@ from click.testing import CliRunner
 from impact.cli import main
 
 DOCS = Path(__file__).parents[2] / "docs"
-_GENERATED = re.compile(r"(?<=<!-- impact )([\w -]+?)( -->\n\n).*?(?=\n\n<!-- end -->)", re.DOTALL)
+_GENERATED = re.compile(r"(?<=<!-- impact )([\w ./-]+?)( -->\n\n).*?\s*(?=<!-- end -->)", re.DOTALL)
 
 
 def _run(match: re.Match[str]) -> str:
     result = CliRunner().invoke(main, shlex.split(match[1]), catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    return f"{match[1]}{match[2]}{result.stdout.rstrip()}"
+    return f"{match[1]}{match[2]}{result.stdout.rstrip()}\n\n"
 
 
 def regenerated(page: Path) -> str:

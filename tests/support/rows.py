@@ -18,6 +18,7 @@ _VALUES = {
     "integer": "1",
     "bigint": "1",
     "timestamp with time zone": "now()",
+    "date": "now()",
 }
 _SPECIAL = {
     ("api_key", "kind"): "'publishable'",

@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator
 
 from sqlalchemy.engine import make_url
 
-_BACKGROUND = (b"impact monitor", b"impact relay")
+_BACKGROUND = (b"impact monitor", b"impact relay", b"impact rollups")
 _SSL_REQUEST_BYTES = 4
 
 
 class Wire:
     """A proxy before a server. ``round_trips`` counts the messages that the client waits for:
-    simple queries (Q) and synchronisation points of the extended protocol (S).
+    simple queries (Q) and synchronisation points of the extended protocol (S); ``rows`` and
+    ``bytes`` what the server answers.
 
     PostgreSQL manual, chapter 54.2. Connections of background tasks pass uncounted.
     """
@@ -22,6 +23,8 @@ class Wire:
         self._target = make_url(url)
         self.url = ""
         self.round_trips = 0
+        self.rows = 0
+        self.bytes = 0
 
     async def read_startup(self, reader: asyncio.StreamReader) -> bytes:
         (length,) = struct.unpack("!i", await reader.readexactly(4))
@@ -32,6 +35,7 @@ class Wire:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         client: asyncio.StreamWriter,
+        counted: asyncio.Event,
     ) -> None:
         startup = await self.read_startup(reader)
         while len(startup) == _SSL_REQUEST_BYTES:
@@ -39,26 +43,36 @@ class Wire:
             client.write(b"N")
             startup = await self.read_startup(reader)
         writer.write(struct.pack("!i", len(startup) + 4) + startup)
-        counted = not any(name in startup for name in _BACKGROUND)
+        if not any(name in startup for name in _BACKGROUND):
+            counted.set()
         while True:
             head = await reader.readexactly(5)
             kind, length = struct.unpack("!ci", head)
             body = await reader.readexactly(length - 4)
-            if counted and kind in b"QS":
+            if counted.is_set() and kind in b"QS":
                 self.round_trips += 1
             writer.write(head + body)
 
-    async def pump_server(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            writer.write(data)
+    async def pump_server(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, counted: asyncio.Event
+    ) -> None:
+        while True:
+            head = await reader.readexactly(5)
+            kind, length = struct.unpack("!ci", head)
+            body = await reader.readexactly(length - 4)
+            if counted.is_set():
+                self.rows += kind == b"D"
+                self.bytes += 1 + length
+            writer.write(head + body)
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server_reader, server_writer = await asyncio.open_connection(
             self._target.host, self._target.port
         )
+        counted = asyncio.Event()
         pumps = [
-            asyncio.create_task(self.pump_client(reader, server_writer, writer)),
-            asyncio.create_task(self.pump_server(server_reader, writer)),
+            asyncio.create_task(self.pump_client(reader, server_writer, writer, counted)),
+            asyncio.create_task(self.pump_server(server_reader, writer, counted)),
         ]
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)

@@ -2,6 +2,8 @@
 
 import importlib
 import logging
+import signal
+from types import FrameType
 from typing import NamedTuple
 
 import click
@@ -23,9 +25,12 @@ _COMMANDS = {
     "db": _Entry("database", "db", "Migrate the database's schema."),
     "dev": _Entry("dev", "dev", "Start servers, demo shops and the HTTP server on this machine."),
     "import": _Entry("imports", "imports", "Import shop data from files."),
+    "limits": _Entry("limits", "command", "Show the rate limits."),
+    "loadtest": _Entry("loadtest", "loadtest", "Put load on a server and judge what it does."),
     "queries": _Entry("queries", "queries", "Show which statements take the time."),
     "partitions": _Entry("partitions", "partitions", "Show and prepare the log's partitions."),
     "relay": _Entry("relay", "command", "Move change records into the audit log."),
+    "reports": _Entry("reports", "reports", "Check and make anew the sums behind the reports."),
     "routes": _Entry("routes", "command", "List the routes and the permission each needs."),
     "serve": _Entry("serve", "serve", "Serve HTTP."),
     "stack": _Entry("stack", "stack", "Start and stop PostgreSQL, its replicas and Redis here."),
@@ -60,3 +65,25 @@ def main() -> None:
     # What a command has to say it says itself; servers configure their log.
     if logging.lastResort is not None:
         logging.lastResort.setLevel(logging.ERROR)
+
+
+def run() -> None:
+    """Run the command line of this process. What ends it, ends it as Ctrl-C does: what a command
+    has started or made does not outlive it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A script's background job ignores Ctrl-C; what is passed on as that must still end it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in _ENDING:
+        if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup, which ignores SIGHUP
+            signal.signal(number, _end)
+    main()
+
+
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    # Once: ``timeout`` sends its signal to the process, and then again to its group.
+    for number in _ENDING:
+        signal.signal(number, lambda *_: None)
+    signal.raise_signal(signal.SIGINT)

@@ -1,29 +1,150 @@
 """``impact bench``: measurements of this machine, each beside what it is compared with."""
 
 import asyncio
-import secrets
+import textwrap
 from pathlib import Path
 
+import asyncpg
 import click
 import msgspec
 
-from impact import settings as settings_module
+from impact.cli._bench_database import own_database, running_stack
 from impact.cli._progress import progress_bar
-from impact.cli._settings import data_dir_option, load_settings, one_line, signing_keys
+from impact.cli._settings import data_dir_option, load_settings, one_line
 from impact.cli._tables import markdown_table
-from impact.cli.serve import require_free_port
+from impact.cli.bench_growth import command as growth_command
+from impact.engine.runtime import open_runtime
 from impact.errors import ConfigurationError
 from impact.loadtest import audit as audit_bench
 from impact.loadtest import audit_log as log_bench
 from impact.loadtest import cache as cache_bench
+from impact.loadtest import export as export_bench
+from impact.loadtest import fairness as fairness_bench
+from impact.loadtest import rate_limits as rate_bench
+from impact.loadtest import ratios, rows
 from impact.loadtest import telemetry as telemetry_bench
-from impact.ops import migrations
+from impact.loadtest.goods import Shop, stocked_shop
+from impact.loadtest.wrk import require_wrk
+from impact.settings import Settings
 from impact.stack import Stack
 
 
-@click.group()
-def bench() -> None:
-    """Measure this machine."""
+@click.group(invoke_without_command=True)
+@click.pass_context
+@data_dir_option
+@click.option(
+    "--row",
+    "chosen",
+    type=click.Choice(list(rows.ROWS)),
+    multiple=True,
+    help="Only this row; may be given several times.",
+)
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--seconds", type=click.IntRange(1), default=3, show_default=True, help="Of a round.")
+@click.option(
+    "--products",
+    type=click.IntRange(10_100),
+    default=50_500,
+    show_default=True,
+    help="Of the shop whose page 10,000 is asked for.",
+)
+@click.option(
+    "--save", type=click.Path(path_type=Path, dir_okay=False), help="Keep the report as JSON."
+)
+@click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
+def bench(
+    context: click.Context,
+    data_dir: Path,
+    chosen: tuple[str, ...],
+    rounds: int,
+    seconds: int,
+    products: int,
+    save: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure what Impact does beside the best that could be done for the same, in turns.
+
+    Needs wrk, and a stack in the data directory, on which it makes a database of its own and drops
+    it at the end. Exits with 1 where a row is below what it must be.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    with one_line(), progress_bar(quiet=as_json) as progress:
+        require_wrk()
+        stack = running_stack(data_dir)
+        with own_database(stack) as (settings, place):
+            progress("making two shops", None)
+            few, many, version = asyncio.run(_shops(settings, place.owner_url, products))
+            machine = ratios.machine(version)
+            plan = rows.Bench(
+                settings,
+                place.owner_url,
+                stack.programs / "pgbench",
+                few,
+                many,
+                rounds,
+                seconds,
+                progress,
+            )
+            report = ratios.Report(machine, rows.measure(plan, chosen or tuple(rows.ROWS)))
+    raw = msgspec.json.format(msgspec.json.encode(report))
+    if save is not None:
+        save.write_bytes(raw + b"\n")
+    click.echo(raw if as_json else _table(report))
+    context.exit(0 if all(row.met for row in report.rows) else 1)
+
+
+@bench.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def show(file: Path) -> None:
+    """Print the table of a report that --save kept."""
+    try:
+        report = msgspec.json.decode(file.read_bytes(), type=ratios.Report)
+    except msgspec.MsgspecError as error:
+        raise click.ClickException(f"{file} is no report of 'impact bench': {error}") from None
+    click.echo(_table(report))
+
+
+def _table(report: ratios.Report) -> str:
+    lines = []
+    for row in report.rows:
+        sign = "" if row.more else "at most "
+        lines.append(
+            [
+                row.work,
+                row.compared,
+                _figure(row.system, row.unit),
+                "" if row.limit is None else _figure(row.limit, row.unit),
+                f"{row.ratio:.2f} ({row.low:.2f} to {row.high:.2f})",
+                f"{sign}{row.at_least:g}: {'met' if row.met else 'NOT MET'}",
+                f"{sign}{row.aim:g}: {'met' if row.aimed else row.distance or 'not met'}",
+            ]
+        )
+    head = ("work", "beside", "Impact", "limit", "ratio (spread)", "must be", "aim")
+    found = report.machine
+    packages = ", ".join(f"{name} {each}" for name, each in found.packages.items())
+    about = (
+        f"{found.cores} cores ({found.processor}), load {found.load}, {found.memory_gib} GiB,"
+        f" {found.system}, Python {found.python}, PostgreSQL {found.postgresql}, {packages}; commit"
+        f" {found.commit or 'unknown'}; medians of {report.rows[0].rounds} rounds."
+    )
+    return f"{markdown_table(head, lines)}\n\n{textwrap.fill(about, 100)}"
+
+
+def _figure(value: float, unit: str) -> str:
+    return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.2f} {unit}"
+
+
+async def _shops(settings: Settings, owner_url: str, products: int) -> tuple[Shop, Shop, str]:
+    """One of fifty products, one of thousands, and PostgreSQL's version."""
+    owner = await asyncpg.connect(owner_url)
+    try:
+        async with open_runtime(settings) as runtime:
+            few = await stocked_shop(runtime, owner, "bench", 50)
+            many = await stocked_shop(runtime, owner, "bench-many", products)
+        return few, many, await owner.fetchval("SHOW server_version")
+    finally:
+        await owner.close()
 
 
 @bench.command()
@@ -60,12 +181,10 @@ def cache(data_dir: Path, requests: int, as_json: bool) -> None:
 @bench.command()
 @data_dir_option
 @click.option("--tenant", default="paris", show_default=True, help="Whose products are listed.")
-@click.option("--rounds", type=click.IntRange(1), default=30, show_default=True)
-@click.option(
-    "--seconds", type=click.FloatRange(0.2), default=0.5, show_default=True, help="Of one round."
-)
+@click.option("--rounds", type=click.IntRange(1), default=10, show_default=True)
+@click.option("--seconds", type=click.IntRange(1), default=1, show_default=True, help="Of a round.")
 @click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
-def telemetry(data_dir: Path, tenant: str, rounds: int, seconds: float, as_json: bool) -> None:
+def telemetry(data_dir: Path, tenant: str, rounds: int, seconds: int, as_json: bool) -> None:
     """Show what measuring costs: a cached and an uncached list, everything on against off.
 
     Starts two servers beside what runs, on free ports, and asks them in turns.
@@ -85,52 +204,101 @@ def telemetry(data_dir: Path, tenant: str, rounds: int, seconds: float, as_json:
 
 @bench.command()
 @data_dir_option
+@click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
+def limits(data_dir: Path, as_json: bool) -> None:
+    """Show what rate limits cost a request that passes."""
+    with one_line():
+        cost = asyncio.run(rate_bench.measure(load_settings(data_dir)))
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(cost)))
+        return
+    click.echo(f"charge              {cost.charge:8.2f} us")
+    click.echo(f"headers             {cost.headers:8.2f} us")
+    click.echo(f"waited for Redis    {cost.asked:8.2%}      of the requests")
+
+
+@bench.command()
+@data_dir_option
+@click.option("--tenant", default="paris", show_default=True, help="The one that is measured.")
+@click.option("--neighbour", default="lyon", show_default=True, help="The one that asks too much.")
+@click.option(
+    "--budget",
+    type=click.IntRange(1),
+    help="Its requests a second  [default: what takes a sixth of a worker's time here]",
+)
+@click.option(
+    "--times", type=click.IntRange(1), default=20, show_default=True, help="As many it makes."
+)
+@click.option("--rounds", type=click.IntRange(1), default=10, show_default=True)
+@click.option("--seconds", type=click.FloatRange(0.2), default=2.0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
+def fairness(
+    data_dir: Path,
+    tenant: str,
+    neighbour: str,
+    budget: int | None,
+    times: int,
+    rounds: int,
+    seconds: float,
+    as_json: bool,
+) -> None:
+    """Show what a tenant notices of another that asks for 20 times its budget.
+
+    Starts a server beside what runs, on a free port.
+    """
+    with one_line():
+        found = fairness_bench.measure(
+            load_settings(data_dir),
+            tenant,
+            neighbour,
+            budget=budget,
+            times=times,
+            rounds=rounds,
+            seconds=seconds,
+        )
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(found)))
+        return
+    for name, times_of in (
+        ("nobody", found.alone),
+        ("one within its budget", found.within),
+        ("one beyond it", found.beyond),
+    ):
+        click.echo(
+            f"beside {name:<22} p50{times_of.p50:8.2f} ms   p95{times_of.p95:8.2f} ms"
+            f"   ratio{times_of.ratio:6.2f}"
+        )
+    answers = ", ".join(f"{count:,} x {status}" for status, count in found.neighbour.items())
+    click.echo(
+        f"errors {found.errors}; the one beyond its {found.budget} a second was answered {answers}"
+    )
+
+
+@bench.command()
+@data_dir_option
 @click.option("--clients", type=click.IntRange(1), default=25, show_default=True)
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
 @click.option("--seconds", type=click.FloatRange(0.1), default=4.0, show_default=True)
-@click.option("--port", type=int, default=9099, show_default=True, help="Of the server it starts.")
 @click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
-def audit(
-    data_dir: Path, clients: int, rounds: int, seconds: float, port: int, as_json: bool
-) -> None:
+def audit(data_dir: Path, clients: int, rounds: int, seconds: float, as_json: bool) -> None:
     """Show what recording changes costs: orders through the API and bulk updates with the
     triggers on and off, and how many records a second the relay moves.
 
     It makes a database of its own on the stack in the data directory and drops it at the end.
     """
     with one_line(), progress_bar(quiet=as_json) as progress:
-        require_free_port("127.0.0.1", port)
-        stack = Stack(data_dir)
-        if stack.endpoints() is None:
-            raise ConfigurationError(
-                f"there is no stack in {data_dir}; start one with 'impact stack up'"
-            )
-        name = f"bench_{secrets.token_hex(4)}"
-        endpoints = stack.create_database(name)
-        try:
-            migrations.upgrade(endpoints.owner_url)
-            settings = settings_module.load(
-                {},
-                primary_url=endpoints.primary_url,
-                redis_url=endpoints.redis_url,
-                cache_service=name.replace("_", "-"),
-                signing_keys=signing_keys(data_dir),
-                data_dir=str(data_dir),
-                port=port,
-                log_level="error",
-            )
+        stack = running_stack(data_dir)
+        with own_database(stack) as (settings, place):
             costs = asyncio.run(
                 audit_bench.measure(
                     settings,
-                    endpoints.owner_url,
+                    place.owner_url,
                     clients=clients,
                     rounds=rounds,
                     seconds=seconds,
                     progress=progress,
                 )
             )
-        finally:
-            stack.drop_database(name)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(costs)))
         return
@@ -154,17 +322,10 @@ def audit_log(data_dir: Path, rows: int, as_json: bool) -> None:
     take about 12 GB and half an hour.
     """
     with one_line():
-        stack = Stack(data_dir, replicas=0)
-        if stack.endpoints() is None:
-            raise ConfigurationError(f"there is no stack in {data_dir}: impact stack up")
-        place = stack.create_database("bench_audit_log")
-        try:
-            migrations.upgrade(place.owner_url)
-            with progress_bar(quiet=as_json) as progress:
-                work = log_bench.measure(place.owner_url, place.primary_url, rows, progress)
-                figures = asyncio.run(work)
-        finally:
-            stack.drop_database("bench_audit_log")
+        stack = Stack(running_stack(data_dir).data_dir, replicas=0)
+        with own_database(stack) as (_, place), progress_bar(quiet=as_json) as progress:
+            work = log_bench.measure(place.owner_url, place.primary_url, rows, progress)
+            figures = asyncio.run(work)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(figures)))
         return
@@ -189,3 +350,40 @@ def audit_log(data_dir: Path, rows: int, as_json: bool) -> None:
     click.echo(markdown_table(head, pages))
     click.echo(f"\n{markdown_table(('insert of a row', ''), inserts)}")
     click.echo(f"\n{markdown_table((f'{figures.rows:,} rows', 'size'), sizes)}\n\n{figures.plan}")
+
+
+@bench.command()
+@data_dir_option
+@click.option("--rows", type=click.IntRange(4), default=1_000_000, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
+def export(data_dir: Path, rows: int, as_json: bool) -> None:
+    """Show what an export of order lines costs: memory of the worker, time to the first byte,
+    rows a second.
+
+    It makes a database of its own on the stack in the data directory and drops it at the end. A
+    million rows take some minutes and 600 MB on each node.
+    """
+    with (
+        one_line(),
+        progress_bar(quiet=as_json) as progress,
+        own_database(running_stack(data_dir)) as (settings, place),
+    ):
+        work = export_bench.measure(settings, place.owner_url, rows=rows, progress=progress)
+        found = asyncio.run(work)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(found)))
+        return
+    head = ("export", "MB", "rows/s", "first byte, ms", "slowest", "memory, MB", "peak", "raised")
+    table = [
+        [
+            *(name, f"{each.bytes / 1e6:,.0f}", f"{each.rows / each.seconds:,.0f}"),
+            *(f"{each.first_ms:.0f}", f"{each.slowest_first_ms:.0f}"),
+            *(f"{value / 1e6:.0f}" for value in (each.memory_before, each.memory_peak)),
+            f"{each.raised / 1e6:.1f}",
+        ]
+        for name, each in found.items()
+    ]
+    click.echo(markdown_table(head, table))
+
+
+bench.add_command(growth_command)

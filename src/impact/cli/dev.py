@@ -154,7 +154,7 @@ def _watch(server: subprocess.Popen[bytes], stack: Stack) -> None:
 
 def _stop_server(server: subprocess.Popen[bytes], data_dir: Path) -> None:
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(server.pid, signal.SIGTERM)
+        os.killpg(server.pid, signal.SIGINT)
     with contextlib.suppress(subprocess.TimeoutExpired):
         server.wait(_STOP_SECONDS)
     # Workers that outlived their parent, or would not end.

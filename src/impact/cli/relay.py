@@ -14,7 +14,9 @@ from impact.engine.db.monitor import Monitor
 from impact.engine.db.nodes import NodeSet
 from impact.engine.db.roles import refuse_unsafe_role
 from impact.engine.runtime import open_versions
+from impact.engine.tasks import running
 from impact.errors import UnavailableError
+from impact.reporting import rollups
 from impact.settings import Settings
 
 
@@ -23,6 +25,7 @@ from impact.settings import Settings
 @click.option("--once", is_flag=True, help="Move what waits now, then end.")
 def command(data_dir: Path, once: bool) -> None:
     """Move change records into the audit log and tell the cache of changes it has not heard of.
+    Fold what orders add to the sums of the sales reports.
 
     Runs until SIGTERM or SIGINT. Servers with IMPACT_RELAY=on do the same: whoever came first
     holds the lock, and the others take over within seconds of its end.
@@ -50,7 +53,7 @@ async def _run(settings: Settings, *, once: bool) -> None:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, stop.set)
-            async with relay:
+            async with relay, running(rollups.fold(settings, nodes)):
                 await _tell(status, stop)
     finally:
         await nodes.close()

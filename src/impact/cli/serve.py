@@ -9,12 +9,11 @@ import click
 import msgspec
 
 from impact.cli._settings import data_dir_option, load_settings, one_line
+from impact.engine.http import server
 from impact.engine.runtime import open_runtime
 from impact.engine.telemetry.workers import run_directory
 from impact.errors import ConfigurationError
 from impact.settings import Settings, environment
-
-_DRAIN_SECONDS = 10
 
 
 @click.command()
@@ -33,6 +32,9 @@ _DRAIN_SECONDS = 10
 )
 def serve(data_dir: Path, host: str | None, port: int | None, workers: int | None) -> None:
     """Serve HTTP until SIGTERM or SIGINT; running requests get ten seconds to end.
+
+    After SIGTERM /health/ready answers 503 for IMPACT_DRAIN_DELAY seconds before nothing more is
+    accepted, so that a balancer sends new requests elsewhere. SIGINT does not wait.
 
     Settings come from IMPACT_*. The database's addresses and the signing keys come from the data
     directory where no variable gives them.
@@ -74,22 +76,14 @@ def export(settings: Settings) -> None:
 
 def run_server(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; running requests get ten seconds to end."""
-    from granian import Granian
-    from granian.constants import HTTPModes, Interfaces, Loops
-
-    Granian(
-        "impact.app:create_app",
-        factory=True,
-        address=settings.host,
+    server.serve(
+        "impact.app:create_worker",
+        host=settings.host,
         port=settings.port,
-        interface=Interfaces.ASGI,
         workers=settings.workers,
-        loop=Loops.uvloop,
-        http=HTTPModes.http1,
-        websockets=False,
-        backlog=2048,
-        log_access=False,
-        log_enabled=settings.log_level == "debug",
-        respawn_failed_workers=True,
-        workers_kill_timeout=_DRAIN_SECONDS,
-    ).serve()
+        log=settings.log_level == "debug",
+        # Connections, of which those with a request are counted by the application: were these
+        # the fewer, a health check would wait outside instead of being answered.
+        connections=settings.requests_max * 2,
+        drain=settings.drain_delay,
+    )

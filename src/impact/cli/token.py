@@ -49,10 +49,11 @@ def token(data_dir: Path, tenant: str, email: str | None, ttl: int | None) -> No
     """
     with one_line():
         settings = load_settings(data_dir)
-        click.echo(asyncio.run(_issue(settings, validate_slug(tenant), email, ttl)))
+        click.echo(asyncio.run(issue(settings, validate_slug(tenant), email, ttl)))
 
 
-async def _issue(settings: Settings, tenant: str, email: str | None, ttl: int | None) -> str:
+async def issue(settings: Settings, tenant: str, email: str | None, ttl: int | None) -> str:
+    """A token of the user of that e-mail, or of the first owner. Raises NotFoundError."""
     async with open_runtime(settings) as runtime:
         async with runtime.database.read(system_context(tenant, "token")) as session:
             user_id: UUID | None = await session.fetch_value(_USER, email=email)

@@ -11,6 +11,7 @@ from impact.engine.changes.partitions import Partitions, PartitionStatus
 from impact.engine.changes.relay_status import RelayStatus
 from impact.engine.db.base import utc_now
 from impact.engine.db.nodes import NodeSet
+from impact.engine.http.shortcuts import Shortcuts
 from impact.engine.telemetry.samples import Sample
 from impact.engine.telemetry.telemetry import Telemetry
 
@@ -19,6 +20,7 @@ def collect(
     telemetry: Telemetry,
     nodes: NodeSet,
     cache: Cache,
+    shortcuts: Shortcuts,
     relay: RelayStatus,
     events: Events,
     partitions: Partitions,
@@ -27,6 +29,7 @@ def collect(
     still part of the total when it has stopped."""
     telemetry.collectors.register(lambda: of_nodes(nodes))
     telemetry.collectors.register(lambda: of_cache(cache))
+    telemetry.collectors.register(lambda: [Sample("impact.cache.shortcuts", shortcuts.taken)])
     telemetry.collectors.register(lambda: of_relay(relay))
     telemetry.collectors.register(lambda: of_events(events.status))
     telemetry.collectors.register(lambda: of_partitions(partitions.status))
@@ -44,6 +47,7 @@ def of_nodes(nodes: NodeSet) -> Iterator[Sample]:
         if not node.primary and node.reachable and node.lag != float("inf"):
             yield Sample("impact.node.lag", round(node.lag, 3), (node.name,))
         yield Sample("impact.node.usable", float(node.usable), (node.name, node.role))
+        yield Sample("impact.node.shed", node.queue.shed, (node.name,))
         yield Sample("impact.node.sessions", node.served, (node.name,))
 
 

@@ -1,5 +1,6 @@
 """What one process holds open: made once by the composition root, handed to every handler."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -18,9 +19,15 @@ from impact.engine.db.nodes import NodeSet
 from impact.engine.db.plans import plan_of
 from impact.engine.db.roles import refuse_unsafe_role
 from impact.engine.db.session import Database
+from impact.engine.http.shortcuts import Shortcuts
+from impact.engine.http.streaming import Streams
+from impact.engine.limits.door import Door
+from impact.engine.limits.limiter import Limiter
+from impact.engine.limits.login import LoginLimits
 from impact.engine.measures import collect
 from impact.engine.security.passwords import Passwords
 from impact.engine.security.tokens import Tokens
+from impact.engine.telemetry.samples import Sample
 from impact.engine.telemetry.telemetry import Telemetry
 from impact.settings import Settings
 
@@ -33,12 +40,19 @@ class Runtime:
     passwords: Passwords
     cursors: CursorCodec
     cache: Cache
+    shortcuts: Shortcuts
     telemetry: Telemetry
     relay: RelayStatus
     audit: Database
     """Where the audit log is: ``database``, or one of its own."""
     events: Events
     partitions: Partitions
+    streams: Streams
+    door: Door
+    limiter: Limiter
+    logins: LoginLimits
+    closing: asyncio.Event
+    """Set when the server begins to stop."""
 
 
 @contextlib.asynccontextmanager
@@ -63,10 +77,17 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
                 telemetry.slow.running(plan_of),
                 Events(settings, database) as events,
                 _open_audit(settings, database) as audit,
+                Limiter(settings, versions.remote) as limiter,
             ):
-                relay = RelayStatus()
+                door, relay = Door(), RelayStatus()
+                closing = asyncio.Event()
                 partitions = Partitions(audit, settings.audit_partition)
-                collect(telemetry, nodes, cache, relay, events, partitions)
+                shortcuts = Shortcuts(cache, telemetry)
+                collect(telemetry, nodes, cache, shortcuts, relay, events, partitions)
+                telemetry.collectors.register(limiter.samples)
+                telemetry.collectors.register(
+                    lambda: [Sample("impact.requests.waiting", door.waiting)]
+                )
                 yield Runtime(
                     settings=settings,
                     database=database,
@@ -74,11 +95,17 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
                     passwords=passwords,
                     cursors=CursorCodec(*(key.encode() for key in settings.keys.values())),
                     cache=cache,
+                    shortcuts=shortcuts,
                     telemetry=telemetry,
                     relay=relay,
                     events=events,
                     audit=audit,
                     partitions=partitions,
+                    streams=Streams(settings, closing),
+                    door=door,
+                    limiter=limiter,
+                    logins=LoginLimits(limiter, versions.remote),
+                    closing=closing,
                 )
     finally:
         passwords.close()

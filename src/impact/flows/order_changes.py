@@ -13,7 +13,7 @@ from impact.domains.orders.service import open_lines
 from impact.engine.db.base import utc_now
 from impact.engine.db.session import WriteSession
 from impact.engine.http.dependencies import Context, Engine
-from impact.engine.http.routes import written
+from impact.engine.http.routes import changing, written
 from impact.engine.security.permissions import requires
 from impact.errors import (
     InsufficientInventoryError,
@@ -82,7 +82,7 @@ class AdminOrderChanges(Controller):
         id: FromPath[UUID],
         data: JSONBody[CancelOrder | None] = None,
     ) -> Response[OrderResponse]:
-        async with runtime.database.write(context) as session:
+        async with changing(read.orders, "order", runtime, context, id) as session:
             await cancel(session, id, data.reason if data else None)
             return await written(read.orders, "order", session, id)
 
@@ -94,6 +94,6 @@ class AdminOrderChanges(Controller):
         id: FromPath[UUID],
         data: JSONBody[CreateFulfillment | None] = None,
     ) -> Response[OrderResponse]:
-        async with runtime.database.write(context) as session:
+        async with changing(read.orders, "order", runtime, context, id) as session:
             await fulfill(session, id, data or CreateFulfillment())
             return await written(read.orders, "order", session, id)

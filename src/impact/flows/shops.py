@@ -23,7 +23,9 @@ async def open_shop(
     password_hash = "" if owner is None else await runtime.passwords.hash(owner.password)
     token = None
     async with runtime.database.write(context) as session:
-        await open_tenant(session, data.id, data.name, data.currency_code, data.settings)
+        await open_tenant(
+            session, data.id, data.name, data.currency_code, data.settings, data.allowed_origins
+        )
         body = await read.tenants.one(session, data.id)
         if owner is not None:
             await session.switch_tenant(data.id)

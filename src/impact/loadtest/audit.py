@@ -7,14 +7,11 @@ machine does falls on both. Clients are bare sockets: they should not be what is
 import asyncio
 import contextlib
 import json
-import os
 import random
 import secrets
-import signal
 import statistics
-import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from uuid import uuid4
 
 import asyncpg
@@ -27,15 +24,13 @@ from impact.engine.changes.relay_status import RelayStatus
 from impact.engine.runtime import Runtime, open_runtime
 from impact.errors import ImpactError
 from impact.flows.shops import open_shop
-from impact.settings import Settings, environment
+from impact.loadtest.goods import switch_recording
+from impact.loadtest.servers import impact_server
+from impact.settings import Settings
 
 _TENANT = "bench"
 _PRODUCTS = 10_000
 _LINES = 3
-_EVENTS = ("insert", "update", "delete")
-_RECORDED = """
-SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger WHERE tgname = 'capture_insert'
-"""
 # Products of one variant, one price and stock for all rounds.
 _SEED = """
 INSERT INTO product (tenant_id, id, title, handle, status, description)
@@ -122,13 +117,6 @@ async def _seed(runtime: Runtime, owner: asyncpg.Connection) -> tuple[str, list[
     return made.publishable_api_key, [str(row["id"]) for row in rows]
 
 
-async def _switch(owner: asyncpg.Connection, *, on: bool) -> None:
-    for row in await owner.fetch(_RECORDED):
-        how = "ENABLE ALWAYS" if on else "DISABLE"
-        changes = ", ".join(f"{how} TRIGGER capture_{event}" for event in _EVENTS)
-        await owner.execute(f"ALTER TABLE {row[0]} {changes}")
-
-
 async def _updates(
     runtime: Runtime,
     owner: asyncpg.Connection,
@@ -138,7 +126,7 @@ async def _updates(
     taken: dict[str, dict[bool, list[float]]] = {}
     for number in range(rounds * 2):
         on = number % 4 in (0, 3)
-        await _switch(owner, on=on)
+        await switch_recording(owner, on=on)
         for name, (table, statement) in _UPDATES.items():
             progress(f"update of {name}", number / rounds / 2)
             # Dead rows of the last round are not this one's.
@@ -149,7 +137,7 @@ async def _updates(
                 session.touched.table(table, _TENANT)
             spent = (time.perf_counter() - began) * 1000
             taken.setdefault(name, {True: [], False: []})[on].append(spent)
-    await _switch(owner, on=True)
+    await switch_recording(owner, on=True)
     return {name: _ratio(each[True], each[False]) for name, each in taken.items()}
 
 
@@ -173,15 +161,16 @@ async def _orders(
     progress: Callable[[str, float | None], None],
 ) -> Ratio:
     rates: dict[bool, list[float]] = {True: [], False: []}
-    async with _serving(settings):
+    with impact_server(settings) as server:
+        settings = msgspec.structs.replace(settings, port=server.port)
         await _order_for(settings, key, variants, clients, 2.0)
         for number in range(rounds * 2):
             # On, off, off, on: what grows with time falls on both.
             on = number % 4 in (0, 3)
             progress("orders", number / rounds / 2)
-            await _switch(owner, on=on)
+            await switch_recording(owner, on=on)
             rates[on].append(await _order_for(settings, key, variants, clients, seconds))
-        await _switch(owner, on=True)
+        await switch_recording(owner, on=True)
     return _ratio(rates[True], rates[False], inverse=True)
 
 
@@ -230,28 +219,3 @@ async def _client(settings: Settings, key: str, variants: list[str], until: floa
         with contextlib.suppress(OSError):
             await writer.wait_closed()
     return done
-
-
-@contextlib.asynccontextmanager
-async def _serving(settings: Settings) -> AsyncIterator[None]:
-    """``impact serve`` as a process of its own, until the block ends."""
-    server = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "impact", "serve"),
-        env={**os.environ, **environment(settings)},
-        start_new_session=True,
-    )
-    try:
-        async with asyncio.timeout(30):
-            while True:
-                with contextlib.suppress(OSError):
-                    _, writer = await asyncio.open_connection(settings.host, settings.port)
-                    writer.close()
-                    break
-                if server.returncode is not None:
-                    raise ImpactError("the server did not start")
-                await asyncio.sleep(0.1)
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGTERM)
-        await server.wait()

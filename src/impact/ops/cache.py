@@ -1,13 +1,16 @@
 """The cache's routes for staff: its figures, and ending what it holds of one's own shop."""
 
+from typing import Annotated
+
 from litestar import Controller, get, post
 from litestar.params import JSONBody
+from msgspec import Meta
 
 from impact.engine.cache.keys import tags_of_pattern
 from impact.engine.cache.remote import RedisAwayError
 from impact.engine.cache.stats import Counters
 from impact.engine.http.dependencies import Context, Engine
-from impact.engine.schemas import Input, Output, ShortText
+from impact.engine.schemas import END, Input, Output
 from impact.engine.security.permissions import requires
 from impact.errors import TenantMismatchError
 
@@ -24,10 +27,14 @@ class CacheFigures(Output):
     processes: int
 
 
+_TENANT = "[a-z][a-z0-9-]{0,62}"
+_PATTERN = rf"^(\*:{_TENANT}:\*|[a-z]+(-[a-z]+)*:{_TENANT}:(\*|[A-Za-z0-9_.~-]{{1,128}}))"
+
+
 class Invalidate(Input):
     """``product:paris:*``, ``product:paris:<id>`` or ``*:paris:*``."""
 
-    pattern: ShortText
+    pattern: Annotated[str, Meta(max_length=255, pattern=_PATTERN + END)]
 
 
 class Invalidated(Output):

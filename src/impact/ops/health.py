@@ -5,6 +5,7 @@ import os
 from litestar import Controller, Response, get
 
 from impact.engine.http.dependencies import Engine
+from impact.engine.http.limits import counted_as
 from impact.engine.schemas import Output
 from impact.engine.security.permissions import public
 from impact.errors import UnavailableError
@@ -30,6 +31,7 @@ class Readiness(Output):
 class Health(Controller):
     path = "/health"
     tags = ("Operations",)
+    opt = counted_as("free")
 
     @get(opt=public())
     async def health(self) -> str:
@@ -43,7 +45,8 @@ class Health(Controller):
     @get("/ready", opt=public())
     async def ready(self, runtime: Engine) -> Response[Readiness]:
         """Whether this process can serve. A lost replica slows it and leaves it ready;
-        without a primary it is ``read-only`` and refuses writes one by one."""
+        without a primary it is ``read-only`` and refuses writes one by one. ``stopping`` says that
+        it serves on for a moment, and that nothing more should be sent."""
         nodes = [
             NodeHealth(
                 name=node.name,
@@ -63,7 +66,9 @@ class Health(Controller):
         remote = runtime.cache.versions.remote
         if remote is not None and not remote.available:
             unready.append("redis")
+        if runtime.closing.is_set():
+            status = "stopping"
         return Response(
             Readiness(status=status, worker=os.getpid(), nodes=nodes, unready=unready),
-            status_code=503 if status == "no database" else 200,
+            status_code=503 if status in {"no database", "stopping"} else 200,
         )

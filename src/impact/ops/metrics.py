@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from litestar import Controller, Request, Response, get
 
+from impact.engine.http.contract import produces
 from impact.engine.http.dependencies import Engine
 from impact.engine.security.permissions import public
 from impact.engine.telemetry.exposition import PROMETHEUS, as_json, prometheus_text
@@ -24,7 +25,7 @@ class Metrics(Controller):
     path = "/metrics"
     tags = ("Operations",)
 
-    @get(opt=public(), media_type="text/plain")
+    @get(opt=public() | produces(PROMETHEUS, "application/json"), media_type="text/plain")
     async def metrics(self, request: Request[Any, Any, Any], runtime: Engine) -> Response[bytes]:
         """Totals since the server started and quantiles of late, of all worker processes.
 

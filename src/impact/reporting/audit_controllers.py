@@ -7,24 +7,50 @@ from uuid import UUID
 import msgspec
 from litestar import Controller, Response, get
 from litestar.params import FromPath, FromQuery, QueryParameter
-from litestar.response import Stream
 
 from impact.engine.db.base import utc_now
 from impact.engine.http import responses
-from impact.engine.http.dependencies import Context, Engine
+from impact.engine.http.contract import produces
+from impact.engine.http.dependencies import (
+    MOMENT_SCHEMA,
+    Accept,
+    Context,
+    CursorParameter,
+    Engine,
+    read_moment,
+)
+from impact.engine.http.limits import counted_as
+from impact.engine.http.streaming import StreamedResponse
 from impact.engine.runtime import Runtime
 from impact.engine.schemas import END, Output
 from impact.engine.security.permissions import requires
 from impact.errors import InvalidDataError, Problem
-from impact.reporting.audit_export import MEDIA_TYPES, Format, export
+from impact.reporting.audit_export import entries
 from impact.reporting.audit_log import AuditEntry, LogFilters, Place, log_session, read_entries
+from impact.reporting.exports.export import export
+from impact.reporting.exports.formats import FILES, Format, chosen
 from impact.reporting.product_history import read_history
 
 _Text = Annotated[str | None, QueryParameter(max_length=255, pattern=r"^[^\x00]+" + END)]
-_From = Annotated[str | None, QueryParameter(name="from", max_length=40)]
-_To = Annotated[str | None, QueryParameter(name="to", max_length=40)]
+_From = Annotated[
+    str | None,
+    QueryParameter(
+        name="from",
+        max_length=40,
+        schema_extra=MOMENT_SCHEMA,
+        description="ISO 8601 date or time, included; without a zone it is UTC.",
+    ),
+]
+_To = Annotated[
+    str | None,
+    QueryParameter(
+        name="to",
+        max_length=40,
+        schema_extra=MOMENT_SCHEMA,
+        description="ISO 8601 date or time, not included; without a zone it is UTC.",
+    ),
+]
 _Limit = Annotated[int, QueryParameter(ge=1, le=200)]
-_Cursor = Annotated[str | None, QueryParameter(max_length=512)]
 
 
 class AuditLogList(Output):
@@ -38,6 +64,7 @@ class AuditLogList(Output):
 class AdminAuditLogs(Controller):
     path = "/audit-logs"
     tags = ("Admin audit log",)
+    opt = counted_as("report")
 
     @get(opt=requires("audit-log:read"))
     async def list_entries(
@@ -52,7 +79,7 @@ class AdminAuditLogs(Controller):
         start: _From = None,
         end: _To = None,
         limit: _Limit = 50,
-        cursor: _Cursor = None,
+        cursor: CursorParameter = None,
     ) -> Response[AuditLogList]:
         """Who did what. ``entity`` is a table's name and ``id`` a row's of it. Entries from
         ``from`` on and before ``to``; times without a zone are UTC."""
@@ -70,12 +97,13 @@ class AdminAuditLogs(Controller):
             )
         return pages.answer("audit_logs", found, limit)
 
-    @get("/export", opt=requires("audit-log:export"))
+    @get("/export", opt=requires("audit-log:export") | produces(*FILES))
     async def export_entries(
         self,
         context: Context,
         runtime: Engine,
-        format: FromQuery[Format] = "ndjson",
+        accept: Accept = "",
+        format: FromQuery[Format | None] = None,
         actor: _Text = None,
         entity: _Text = None,
         id: _Text = None,
@@ -83,13 +111,17 @@ class AdminAuditLogs(Controller):
         request_id: _Text = None,
         start: _From = None,
         end: _To = None,
-    ) -> Stream:
+    ) -> StreamedResponse:
         """All entries that pass the filters, as a stream. The export is itself recorded."""
         filters = _filters(actor, entity, id, action, request_id, start, end)
-        return Stream(
-            export(runtime, context, filters, format),
-            media_type=MEDIA_TYPES[format],
-            headers={"content-disposition": f'attachment; filename="audit-log.{format}"'},
+        return export(
+            runtime,
+            context,
+            "audit-log",
+            entries(runtime, context, filters),
+            columns=AuditEntry.__struct_fields__,
+            format=chosen(format, accept),
+            asked={"filters": msgspec.to_builtins(filters)},
         )
 
 
@@ -104,6 +136,7 @@ class ProductHistory(Output):
 class AdminProductHistory(Controller):
     path = "/products"
     tags = ("Admin audit log",)
+    opt = counted_as("report")
 
     @get("/{id:uuid}/history", opt=requires("audit-log:read"))
     async def get_history(
@@ -112,7 +145,7 @@ class AdminProductHistory(Controller):
         runtime: Engine,
         id: FromPath[UUID],
         limit: _Limit = 50,
-        cursor: _Cursor = None,
+        cursor: CursorParameter = None,
     ) -> Response[ProductHistory]:
         """What happened to a product and to the variants, prices, options and images that it has
         now. It says who did it, and so needs the permission for the log."""
@@ -158,7 +191,7 @@ def _filters(
     first: str | None,
     last: str | None,
 ) -> LogFilters:
-    start, to = _moment("from", first), _moment("to", last)
+    start, to = read_moment("from", first), read_moment("to", last)
     if start is not None and to is not None and start > to:
         message = "'from' is later than 'to'"
         raise InvalidDataError(message, problems=[Problem(message, parameter="from")])
@@ -176,18 +209,3 @@ def _filters(
 def _named(filters: LogFilters) -> str:
     """The filters as part of a list's name: a cursor goes on with the list it was given for."""
     return msgspec.json.encode(filters).decode()
-
-
-def _moment(parameter: str, text: str | None) -> dt.datetime | None:
-    """An ISO 8601 date or time; without a zone it is taken as UTC. Raises InvalidDataError."""
-    if text is None:
-        return None
-    try:
-        # A plus sign that was not encoded arrives as a space.
-        moment = dt.datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
-        return moment.astimezone(dt.UTC)
-    except (ValueError, OverflowError):
-        message = f"'{parameter}' is no ISO 8601 date or time, such as 2026-11-23T12:00:00Z"
-        raise InvalidDataError(message, problems=[Problem(message, parameter=parameter)]) from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)

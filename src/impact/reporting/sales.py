@@ -1,4 +1,4 @@
-"""Sales by day or month, from the orders' own totals."""
+"""Sales by day or month, from the sums by day that are kept with the orders."""
 
 import datetime as dt
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from impact.engine.cache.decorator import cached
-from impact.engine.cache.kinds import TtlClass, struct_kind
+from impact.engine.cache.kinds import Body, TtlClass, body_kind, struct_kind
 from impact.engine.db.session import ReadSession
 from impact.engine.db.statements import Statement
 
@@ -46,31 +46,35 @@ class SalesReport(msgspec.Struct, kw_only=True):
 
 
 # One pass: the grouping sets give the rows, a total per currency, and one row for as_of that is
-# there even when no order is. Only "order" is read: its totals are kept with it.
+# there even when no order is. One statement has one snapshot, in which a delta is either where it
+# was written or in the day's sum: the answer is exact at that moment, whatever is being folded.
 _SALES = Statement(
     "reporting.sales",
     """
-    SELECT period, currency_code, grouping(period, currency_code) AS level,
-           count(*) FILTER (WHERE kind = 'sale') AS orders,
+    SELECT date_trunc(:interval::text, day::timestamp)::date AS period, currency_code,
+           grouping(date_trunc(:interval::text, day::timestamp)::date, currency_code) AS level,
+           coalesce(sum(orders), 0)::bigint AS orders,
            coalesce(sum(units), 0)::bigint AS units,
-           coalesce(sum(item_total) FILTER (WHERE kind = 'sale'), 0)::bigint AS gross,
-           coalesce(-sum(item_total) FILTER (WHERE kind = 'return'), 0)::bigint AS returns,
-           coalesce(sum(CASE kind WHEN 'adjustment' THEN total ELSE charge_total END), 0)::bigint
-             AS charges,
+           coalesce(sum(gross), 0)::bigint AS gross,
+           coalesce(sum(returns), 0)::bigint AS returns,
+           coalesce(sum(charges), 0)::bigint AS charges,
            CASE WHEN pg_is_in_recovery()
                  AND pg_last_wal_receive_lsn() IS DISTINCT FROM pg_last_wal_replay_lsn()
                 THEN coalesce(pg_last_xact_replay_timestamp(), now())
                 ELSE now() END AS as_of
     FROM (
-      SELECT date_trunc(:interval::text, created_at AT TIME ZONE 'UTC')::date AS period,
-             currency_code, kind, units, item_total, charge_total, total
-      FROM "order"
-      WHERE tenant_id = :tenant_id
-        AND status <> 'canceled'
-        AND created_at >= :start::date::timestamp AT TIME ZONE 'UTC'
-        AND created_at < (:end::date + 1)::timestamp AT TIME ZONE 'UTC'
-    ) AS placed
-    GROUP BY GROUPING SETS ((period, currency_code), (currency_code), ())
+      SELECT day, currency_code, entries, orders, units, gross, returns, charges
+      FROM sales_day
+      WHERE tenant_id = :tenant_id AND day BETWEEN :start::date AND :end::date
+      UNION ALL
+      SELECT day, currency_code, entries, orders, units, gross, returns, charges
+      FROM sales_day_delta
+      WHERE tenant_id = :tenant_id AND day BETWEEN :start::date AND :end::date
+    ) AS sold
+    GROUP BY GROUPING SETS (
+      (date_trunc(:interval::text, day::timestamp)::date, currency_code), (currency_code), ())
+    HAVING sum(entries) <> 0
+        OR grouping(date_trunc(:interval::text, day::timestamp)::date, currency_code) = 3
     ORDER BY period, currency_code
     """,
 )
@@ -108,3 +112,12 @@ async def sales(
         else:
             rows.append(SalesRow(period=record["period"], **figures))
     return SalesReport(rows=rows, totals=totals, as_of=as_of)
+
+
+@cached(body_kind("sales", TtlClass.REPORT, depends=("order",), slow=True))
+async def sales_body(
+    session: ReadSession, *, interval: Interval, start: dt.date | None, end: dt.date | None
+) -> Body:
+    """The same as JSON that is ready to be sent."""
+    report = await sales.load(session, interval=interval, start=start, end=end)
+    return Body(msgspec.json.encode(report))

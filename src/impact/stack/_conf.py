@@ -33,9 +33,12 @@ POSTGRES = (
     Setting("wal_receiver_status_interval", "1s", "the primary's view of the lag is fresh"),
     Setting("wal_retrieve_retry_interval", "500ms", "a replica is back soon after its primary"),
     Setting("wal_compression", "on", "full page images cost less to write and to send"),
+    Setting("max_wal_size", "2GB", "no checkpoint amid the import of a large file"),
+    Setting("checkpoint_timeout", "15min", "fewer full page images"),
     # Planning and execution
     Setting("jit", "off", "compiling costs more than short statements gain"),
     Setting("random_page_cost", "1.1", "solid state disks"),
+    Setting("autovacuum_naptime", "5s", "plans made on empty tables are made anew soon"),
     Setting("idle_in_transaction_session_timeout", "60s", "a lost client must not hold locks"),
     # Seeing what happens
     Setting("shared_preload_libraries", "pg_stat_statements,auto_explain", "statistics, plans"),

@@ -1,7 +1,6 @@
 """One PostgreSQL server, primary or replica: its process, its settings, statements to it."""
 
 import contextlib
-import os
 import re
 import signal
 from pathlib import Path
@@ -10,7 +9,16 @@ from typing import Literal
 from impact.stack import _conf as conf
 from impact.stack._errors import StackError
 from impact.stack._files import write_private
-from impact.stack._process import error_in, is_server, run, signal_server, spawn, wait_for
+from impact.stack._process import (
+    error_in,
+    is_server,
+    log_size,
+    run,
+    said_since,
+    signal_server,
+    spawn,
+    wait_for,
+)
 from impact.stack._site import REPLICATOR, SUPERUSER, Site
 
 StopMode = Literal["smart", "fast", "immediate"]
@@ -177,7 +185,7 @@ class PostgresServer:
 
         def launched() -> bool:
             nonlocal reason
-            offset = self.log_file.stat().st_size if self.log_file.exists() else 0
+            offset = log_size(self.log_file)
             pid = spawn(argv, account=site.account, cwd=self.directory, log=self.log_file)
             if not wait_for(
                 lambda: self._is_ready() or not is_server(pid, self.directory), _START_SECONDS
@@ -223,12 +231,7 @@ class PostgresServer:
 
     def _reason(self, offset: int) -> str:
         """The server's own words for why it ended, from its log after `offset` bytes."""
-        try:
-            with self.log_file.open("rb") as file:
-                file.seek(max(offset, os.fstat(file.fileno()).st_size - 16_384))
-                text = file.read().decode(errors="replace")
-        except FileNotFoundError:
-            return f"no log at {self.log_file}"
+        text = said_since(self.log_file, offset)
         found = re.findall(r"(?:FATAL|PANIC|postgres): +(.+)", text)
-        lines = found or text.strip().splitlines() or ["no message"]
+        lines = found or text.splitlines() or ["no message"]
         return f"{lines[-1]} (see {self.log_file})"

@@ -11,9 +11,10 @@ from impact.stack._errors import StackError
 from impact.stack._user import Account
 
 # `&` gives the server a parent that ends at once, so it outlives us and leaves no zombie to us.
-_DETACH = '"$@" </dev/null >>"$0" 2>&1 & echo $!'
+_DETACH = 'log=$1 note=$2; shift 2; "$@" </dev/null >>"$log" 2>&1 & echo $! | tee "$note"'
 _POLL_SECONDS = 0.02
 _SETTLE_SECONDS = 15  # of a loaded machine
+_LOG_TAIL_BYTES = 16_384
 _KERNEL_THREAD = 0x0020_0000  # PF_KTHREAD
 
 
@@ -49,9 +50,20 @@ def run(
         raise StackError(f"Cannot run {argv[0]}: {error.strerror}") from error
 
 
-def spawn(argv: Sequence[str | Path], *, account: Account | None, cwd: Path, log: Path) -> int:
-    """Start a server in a session of its own, its output appended to `log`; its process id."""
-    result = run(["/bin/sh", "-c", _DETACH, log, *argv], account=account, cwd=cwd, new_session=True)
+def spawn(
+    argv: Sequence[str | Path],
+    *,
+    account: Account | None,
+    cwd: Path,
+    log: Path,
+    note: Path = Path(os.devnull),
+) -> int:
+    """Start a server in a session of its own, its output appended to `log`; its process id.
+
+    The id is also in `note`, even if we are ended before we have seen it.
+    """
+    detach = ["/bin/sh", "-c", _DETACH, "sh", log, note, *argv]
+    result = run(detach, account=account, cwd=cwd, new_session=True)
     if result.returncode:
         raise StackError(f"Cannot start {argv[0]}: {result.stderr.strip()}")
     return int(result.stdout)
@@ -61,6 +73,21 @@ def error_in(output: str) -> str:
     """The first error among what a program of PostgreSQL said, else its first line."""
     found = re.search(r"(?:ERROR|FATAL|PANIC|error): +(.+)", output)
     return found.group(1) if found else (output.strip().splitlines() or ["no message"])[0]
+
+
+def said_since(log: Path, offset: int) -> str:
+    """What a server has written to its log after `offset` bytes; of much, the end."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(offset, os.fstat(file.fileno()).st_size - _LOG_TAIL_BYTES))
+            return file.read().decode(errors="replace").strip()
+    except FileNotFoundError:
+        return ""
+
+
+def log_size(log: Path) -> int:
+    """In bytes; 0 when there is none yet."""
+    return log.stat().st_size if log.exists() else 0
 
 
 def arguments(pid: int) -> list[str]:

@@ -9,7 +9,7 @@ from impact.stack import _conf as conf
 from impact.stack._errors import StackError
 from impact.stack._files import discard, write_private
 from impact.stack._postgres import StopMode
-from impact.stack._process import is_server, signal_server, spawn, wait_for
+from impact.stack._process import is_server, log_size, said_since, signal_server, spawn, wait_for
 from impact.stack._site import REDIS, Site
 from impact.stack._user import give
 
@@ -57,8 +57,10 @@ class RedisServer:
         if not self.is_running() and not self._launch():
             self.site.log(f"redis did not start with its data and starts empty: {self.log_file}")
             discard(self.directory)
+            offset = log_size(self.log_file)
             if not self._launch():
-                raise StackError(f"Redis does not start; see {self.log_file}")
+                said = said_since(self.log_file, offset).splitlines() or ["no message"]
+                raise StackError(f"Redis does not start: {said[-1]} (see {self.log_file})")
         if not wait_for(self._answers, _START_SECONDS):
             raise StackError(f"Redis does not answer after {_START_SECONDS} s: {self.log_file}")
 
@@ -96,19 +98,21 @@ class RedisServer:
         settings = [
             conf.Setting("port", self.port, "picked once"),
             conf.Setting("dir", str(self.directory), "everything below one data directory"),
-            conf.Setting("pidfile", str(pid_file), "whom to stop"),
             conf.Setting("requirepass", site.record.passwords[REDIS], "any local user can connect"),
             *conf.REDIS,
         ]
         path = self.directory / "redis.conf"
         write_private(path, conf.redis_conf(settings), site.account)
+        # Not Redis's own pidfile: that is empty while Redis writes it, as if it did not run.
         pid = spawn(
-            [program.server, path], account=site.account, cwd=self.directory, log=self.log_file
+            [program.server, path],
+            account=site.account,
+            cwd=self.directory,
+            log=self.log_file,
+            note=pid_file,
         )
-        # In a file of ours at once: an interrupted start must not lose sight of the process.
-        write_private(pid_file, f"{pid}\n", site.account)
-        wait_for(lambda: self._answers() or not self.is_running(), _START_SECONDS)
-        return self.is_running()
+        wait_for(lambda: self._answers() or not is_server(pid, self.directory), _START_SECONDS)
+        return is_server(pid, self.directory)
 
     def _answers(self) -> bool:
         try:

@@ -80,6 +80,11 @@ class Stack:
         """None when neither the machine nor a wheel has one."""
         return self._redis if self._site.redis or self._redis.is_running() else None
 
+    @property
+    def programs(self) -> Path:
+        """The folder of PostgreSQL's programs, of the version that runs here."""
+        return self._site.postgres.bindir
+
     def up(self) -> Endpoints:
         """Make and start what is not there or not running; safe to interrupt and to repeat."""
         site = self._site

@@ -5,6 +5,7 @@ Nobody may be served what was written before a write they could know of, on any 
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -82,6 +83,94 @@ class TestAllWell:
         before = sum(worker.loads for worker in four)
         await everywhere(four, row)
         assert sum(worker.loads for worker in four) == before + 1
+
+
+class TestAnsweredAndNotStored:
+    """A reader has its answer before Redis has it, and before its transaction has ended."""
+
+    @pytest.fixture
+    async def storing(self, four: list[Worker], row: UUID, monkeypatch: pytest.MonkeyPatch) -> Gate:
+        """The first worker has read the row, and is held up where it would store it."""
+        gate, versions = Gate(), four[0].cache.versions
+        store = versions.store
+
+        async def held_up(*arguments: Any) -> tuple[bool, int]:
+            await gate()
+            return await store(*arguments)
+
+        monkeypatch.setattr(versions, "store", held_up)
+        four[0].hurried = True
+        assert await four[0].read(row) == "old"
+        await gate.reached.wait()
+        return gate
+
+    async def test_who_asks_meanwhile_shares_the_answer(
+        self, four: list[Worker], row: UUID, storing: Gate
+    ) -> None:
+        assert await four[0].read(row) == "old"
+        assert four[0].loads == 1
+        storing.open()
+        await settled(four)
+        assert await everywhere(four, row) == ["old"] * 4
+        assert sum(worker.loads for worker in four) == 1
+
+    async def test_but_not_after_a_write(
+        self, four: list[Worker], row: UUID, storing: Gate
+    ) -> None:
+        token = await four[1].write(row, "new")
+        again = asyncio.create_task(four[0].read(row, token))
+        # The other holds the lock until it has stored, which is then refused.
+        storing.open()
+        assert await again == "new"
+        await settled(four)
+        assert await everywhere(four, row) == ["new"] * 4
+
+    async def test_nor_with_whoever_has_seen_more(
+        self, four: list[Worker], row: UUID, storing: Gate, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        position, _ = await four[1].write(new_id(), "another row")
+        flights = four[0].cache._flights
+        joinable, asked = flights._joinable, 0
+
+        def counted(flight: Any) -> bool:
+            nonlocal asked
+            asked += 1
+            # A look-up that is over already answers without waiting: for ever, if asked again.
+            assert asked < 10
+            return bool(joinable(flight))
+
+        monkeypatch.setattr(flights, "_joinable", counted)
+        # Seen while Redis was away: only a snapshot that contains it will do.
+        again = asyncio.create_task(four[0].read(row, (position, 0)))
+        await asyncio.sleep(0.01)
+        storing.open()
+        assert await again == "old"
+
+
+class TestLockLeftBehind:
+    async def test_whoever_waits_loads_when_a_fill_was_refused(
+        self, settings: Settings, shop: Shop
+    ) -> None:
+        """It waited out its time for an entry that nobody would store."""
+        async with workers(settings, shop.tenant, 3, cache_lock_wait=3600.0) as made:
+            slow, waiting, writer = made
+            row = new_id()
+            await writer.write(row, "old")
+            slow.after_load = gate = Gate()
+            reading = asyncio.create_task(slow.read(row))
+            await gate.reached.wait()
+            await writer.write(row, "new")
+            await waiting.hear()
+            again = asyncio.create_task(waiting.read(row))
+            await asyncio.sleep(0.05)
+            assert waiting.loads == 0  # The first one has the lock.
+            gate.open()
+            async with asyncio.timeout(20):
+                assert await again == "new"
+            assert await reading == "old"
+            # And what it loaded was kept.
+            assert await waiting.read(row) == "new"
+            assert waiting.loads == 1
 
 
 class TestSlowReader:
@@ -205,7 +294,7 @@ class TestMissedMessages:
         """A connection that is open and passes nothing on: L1 is not trusted."""
         async with (
             redis_proxy(apart(settings.redis_url)) as proxy,
-            workers(settings, shop.tenant, 1, redis_url=proxy.url) as (deaf,),
+            workers(settings, shop.tenant, 1, redis_url=proxy.url, cache_silence=0.8) as (deaf,),
         ):
             row = new_id()
             await deaf.write(row, "old")

@@ -10,9 +10,10 @@ from redis.asyncio.connection import Connection
 
 from impact.engine.db.base import new_id
 from impact.settings import Settings
-from impact.stack import Stack
+from impact.stack import Endpoints, Stack
 from support.caching import Worker, until, workers
 from support.redises import Redises
+from support.replication import caught_up
 from support.shops import Shop
 
 
@@ -45,12 +46,15 @@ async def test_tls(settings: Settings, shop: Shop, redises: Redises) -> None:
         await shared(made)
 
 
-async def test_a_stranger_is_not_trusted(settings: Settings, shop: Shop, redises: Redises) -> None:
+async def test_a_stranger_is_not_trusted(
+    settings: Settings, endpoints: Endpoints, shop: Shop, redises: Redises
+) -> None:
     async with redises.tls() as url:
         bare = url.partition("?")[0]
         async with workers(settings, shop.tenant, 1, redis_url=bare) as (worker,):
             row = new_id()
             await worker.write(row, "one")
+            await caught_up(endpoints)
             assert await worker.read(row, (1, 0)) == "one"
             assert not worker.cache.versions.remote.available
 

@@ -132,7 +132,7 @@ class TestCreate:
             ({"shipping_address": {"city": "a\0"}}, "/shipping_address/city"),
             ({"billing_address": {"city": ""}}, "/billing_address/city"),
             ({"metadata": {"a": "\0"}}, "/metadata"),
-            ({"customer_id": "0" * 32}, "/"),
+            ({"customer_id": "0" * 32}, "/customer_id"),
         ],
         ids=str,
     )
@@ -279,10 +279,10 @@ class TestUpdate:
         ("body", "place"),
         [
             ({"shipping_address": {"city": "\0"}}, "/shipping_address/city"),
-            ({"shipping_address": {"planet": "x"}}, "/shipping_address"),
+            ({"shipping_address": {"planet": "x"}}, "/shipping_address/planet"),
             ({"currency_code": None}, "/currency_code"),
             ({"metadata": {"a": "x" * 17_000}}, "/metadata"),
-            ({"completed_at": None}, "/"),
+            ({"completed_at": None}, "/completed_at"),
         ],
         ids=lambda value: str(value)[:40],
     )
@@ -333,3 +333,35 @@ class TestCompleted:
         order = (await client.post(path, headers=owner)).json()["order"]
         assert order["email"].endswith("@mail.test")
         assert order["customer_id"] is not None
+
+
+class TestWhatMedusasCheckoutAlsoAsksFor:
+    """Delivery and payment are the shop's own affair, and the API says so."""
+
+    async def test_other_tenant(self, client, shop, other_shop):
+        made = await client.post("/store/carts", headers=other_shop.store, json={})
+        params = {"cart_id": made.json()["cart"]["id"]}
+        response = await client.get("/store/shipping-options", headers=shop.store, params=params)
+        assert response.status_code == 404
+
+    async def test_nothing_is_offered(self, client, shop):
+        made = await client.post("/store/carts", headers=shop.store, json={})
+        params = {"cart_id": made.json()["cart"]["id"]}
+        response = await client.get("/store/shipping-options", headers=shop.store, params=params)
+        assert response.json() == {"shipping_options": []}
+        response = await client.get("/store/shipping-options", headers=shop.store)
+        assert response.status_code == 400
+        response = await client.get("/store/payment-providers", headers=shop.store)
+        assert (response.json()["payment_providers"], response.json()["count"]) == ([], 0)
+
+    async def test_who_insists_is_told_what_to_do(self, client, shop):
+        made = await client.post("/store/carts", headers=shop.store, json={})
+        id = made.json()["cart"]["id"]
+        for path, code in (
+            (f"/store/carts/{id}/shipping-methods", "no_shipping_options"),
+            ("/store/payment-collections", "no_payment_providers"),
+        ):
+            body = {"cart_id": id, "option_id": "so_1"}
+            response = await client.post(path, headers=shop.store, json=body)
+            assert (response.status_code, response.json()["code"]) == (400, code)
+            assert "complete the cart without" in response.json()["message"]

@@ -129,7 +129,7 @@ class TestBoth:
             ({"handle": "A B"}, "handle"),
             ({"handle": "a\n"}, "handle"),
             ({"metadata": {"a": "\0"}}, "metadata"),
-            ({"unknown": 1}, ""),
+            ({"unknown": 1}, "unknown"),
         ],
     )
     async def test_bad_input(self, client, shop, kind, changes, field):

@@ -4,8 +4,13 @@ from uuid import uuid4
 
 import pytest
 
-from impact.domains.catalog.schemas import ProductResponse, VariantList, VariantResponse
-from impact.engine.schemas import Deleted
+from impact.domains.catalog.schemas import (
+    ChangedVariants,
+    DeletedVariant,
+    ProductResponse,
+    VariantList,
+    VariantResponse,
+)
 from support.shapes import refused, shaped
 
 URL = "/admin/variants"
@@ -27,9 +32,9 @@ class TestList:
             refused(await client.get(url), 401)
 
     async def test_other_tenant(self, client, other_shop, product):
-        for url in (URL, path(product, None)):
-            found = shaped(await client.get(url, headers=other_shop.admin), VariantList)
-            assert (found.variants, found.count) == ([], 0)
+        found = shaped(await client.get(URL, headers=other_shop.admin), VariantList)
+        assert (found.variants, found.count) == ([], 0)
+        refused(await client.get(path(product, None), headers=other_shop.admin), 404)
         one = f"{URL}/{product['variants'][0]['id']}"
         refused(await client.get(one, headers=other_shop.admin), 404)
 
@@ -71,6 +76,30 @@ class TestList:
         assert (seen, params["cursor"]) == (whole, None)
 
 
+class TestOneOfAProduct:
+    async def test_anonymous(self, client, product):
+        refused(await client.get(path(product)), 401)
+
+    async def test_other_tenant(self, client, other_shop, product):
+        refused(await client.get(path(product), headers=other_shop.admin), 404)
+
+    async def test_permission(self, client, shop, product):
+        headers = await shop.user("inventory:read")
+        refused(await client.get(path(product), headers=headers), 403)
+
+    async def test_of_this_product_alone(self, client, shop, product):
+        found = shaped(await client.get(path(product), headers=shop.admin), VariantResponse)
+        assert str(found.variant.id) == product["variants"][0]["id"]
+        other = await shop.product()
+        url = f"{path(other, None)}/{product['variants'][0]['id']}"
+        refused(await client.get(url, headers=shop.admin), 404)
+
+    async def test_the_list_by_medusas_name(self, client, shop, product):
+        response = await client.get("/admin/product-variants", headers=shop.admin)
+        assert shaped(response, VariantList).count == 1
+        assert response.json() == (await client.get(URL, headers=shop.admin)).json()
+
+
 class TestCreate:
     async def test_anonymous(self, client, product):
         refused(await client.post(path(product, None), json={"title": "M"}), 401)
@@ -89,12 +118,12 @@ class TestCreate:
     @pytest.mark.parametrize(
         ("body", "place"),
         [
-            ({}, "/"),
+            ({}, "/title"),
             ({"title": "M", "options": {"Size": "XXL"}}, "/options"),
             ({"title": "M", "options": {"Fit": "S"}}, "/options"),
             ({"title": "M", "prices": [{"currency_code": "eur", "amount": 1}] * 2}, "/prices"),
             ({"title": "M", "metadata": {"a": "\0"}}, "/metadata"),
-            ({"title": "M", "product_id": "x"}, "/"),
+            ({"title": "M", "product_id": "x"}, "/product_id"),
         ],
     )
     async def test_bad_input(self, client, shop, product, body, place):
@@ -151,7 +180,7 @@ class TestUpdate:
             ({"options": {"Size": "XXL"}}, "/options"),
             ({"prices": [{"currency_code": "eur", "amount": 1}] * 2}, "/prices"),
             ({"variant_rank": -1}, "/variant_rank"),
-            ({"inventory_quantity": 5}, "/"),
+            ({"inventory_quantity": 5}, "/inventory_quantity"),
         ],
     )
     async def test_bad_input(self, client, shop, product, body, place):
@@ -206,10 +235,96 @@ class TestDelete:
         refused(await client.delete(path(product), headers=headers), 403)
 
     async def test_deletes(self, client, shop, product):
-        gone = shaped(await client.delete(path(product), headers=shop.admin), Deleted)
+        gone = shaped(await client.delete(path(product), headers=shop.admin), DeletedVariant)
         assert (gone.id, gone.object) == (product["variants"][0]["id"], "variant")
+        assert (str(gone.parent.id), gone.parent.variants) == (product["id"], [])
         refused(await client.delete(path(product), headers=shop.admin), 404)
         levels = await client.get("/admin/inventory-levels", headers=shop.admin)
         assert levels.json()["count"] == 0
         found = await client.get(f"/admin/products/{product['id']}", headers=shop.admin)
         assert found.json()["product"]["variants"] == []
+
+
+class TestBatch:
+    def url(self, product):
+        return f"{path(product, None)}/batch"
+
+    async def test_anonymous(self, client, product):
+        refused(await client.post(self.url(product), json={}), 401)
+
+    async def test_other_tenant(self, client, shop, other_shop, product):
+        own = await other_shop.product()
+        body = {"delete": [product["variants"][0]["id"]]}
+        for each, status in ((product, 404), (own, 400)):
+            response = await client.post(self.url(each), headers=other_shop.admin, json=body)
+            refused(response, status)
+        assert (await client.get(path(product), headers=shop.admin)).status_code == 200
+
+    async def test_permission(self, client, shop, product):
+        headers = await shop.user("product:create", "product:delete")
+        refused(await client.post(self.url(product), headers=headers, json={}), 403)
+
+    @pytest.mark.parametrize(
+        ("body", "place"),
+        [
+            ({"create": [{"title": "M"}, {}]}, "/create/1/title"),
+            ({"create": [{"title": "M", "options": {"Size": "XXL"}}]}, "/create/0/options"),
+            ({"update": [{"title": "M"}]}, "/update/0/id"),
+            ({"update": [{"id": str(uuid4())}]}, "/update/0/id"),
+            ({"delete": [str(uuid4())]}, "/delete/0"),
+            ({"remove": []}, "/remove"),
+        ],
+    )
+    async def test_bad_input(self, client, shop, product, body, place):
+        response = await client.post(self.url(product), headers=shop.admin, json=body)
+        refused(response, 400, place=place)
+
+    async def test_all_or_nothing(self, client, shop, product):
+        own = product["variants"][0]
+        body = {
+            "create": [{"title": "M"}],
+            "update": [{"id": own["id"], "title": "Changed"}],
+            "delete": [str(uuid4())],
+        }
+        refused(await client.post(self.url(product), headers=shop.admin, json=body), 400)
+        found = await client.get(path(product, None), headers=shop.admin)
+        assert found.json()["variants"] == [own]
+
+    async def test_creates_changes_and_deletes(self, client, shop, product):
+        first = product["variants"][0]
+        body = {
+            "create": [
+                {"title": "M", "options": {"Size": "M"}, "inventory_quantity": 7},
+                {"title": "L"},
+            ],
+            "update": [{"id": first["id"], "sku": None}],
+        }
+        response = await client.post(self.url(product), headers=shop.admin, json=body)
+        done = shaped(response, ChangedVariants)
+        assert [(each.title, each.inventory_quantity) for each in done.created] == [
+            ("M", 7),
+            ("L", 0),
+        ]
+        assert [(str(each.id), each.sku, each.title) for each in done.updated] == [
+            (first["id"], None, first["title"])
+        ]
+        assert done.deleted.ids == []
+
+        # The number of one that goes may be that of one that comes.
+        body = {
+            "create": [{"title": "S again", "sku": "ONE"}],
+            "update": [{"id": str(done.created[0].id), "sku": "TWO"}],
+            "delete": [first["id"], str(done.created[1].id)],
+        }
+        response = await client.post(self.url(product), headers=shop.admin, json=body)
+        assert [str(id) for id in shaped(response, ChangedVariants).deleted.ids] == body["delete"]
+        body = {
+            "create": [{"title": "S anew", "sku": "TWO"}],
+            "delete": [str(done.created[0].id)],
+        }
+        response = await client.post(self.url(product), headers=shop.admin, json=body)
+        assert shaped(response, ChangedVariants).created[0].sku == "TWO"
+        found = await client.get(f"/admin/products/{product['id']}", headers=shop.admin)
+        after = shaped(found, ProductResponse).product
+        assert {each.title for each in after.variants} == {"S again", "S anew"}
+        assert after.updated_at.isoformat() > product["updated_at"]

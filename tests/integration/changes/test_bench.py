@@ -4,9 +4,13 @@ import asyncio
 import json
 
 import asyncpg
+import pytest
 
 from impact.stack import Stack
-from support.dev import free_port, impact
+from support.dev import impact
+
+# Who looks for databases left behind must not find another's.
+pytestmark = pytest.mark.xdist_group("bench")
 
 
 async def test_it_measures_and_cleans_up(stack: Stack) -> None:
@@ -15,7 +19,7 @@ async def test_it_measures_and_cleans_up(stack: Stack) -> None:
     admin = await asyncpg.connect(endpoints.admin_url)
     try:
         options = ("--rounds", "1", "--seconds", "0.3", "--clients", "3", "--json")
-        place = ("--data-dir", str(stack.data_dir), "--port", str(free_port()))
+        place = ("--data-dir", str(stack.data_dir))
         run = await asyncio.to_thread(impact, "bench", "audit", *options, *place)
         assert run.returncode == 0, run.stderr
         left = await admin.fetchval("SELECT count(*) FROM pg_database WHERE datname LIKE 'bench%'")

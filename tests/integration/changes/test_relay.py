@@ -17,6 +17,7 @@ from impact.settings import Settings
 from impact.stack import Endpoints, Stack
 from support.caching import until
 from support.changes import relay_of, verified
+from support.locks import somebody_waits
 
 _MAKE = """
 INSERT INTO collection (tenant_id, id, title, handle)
@@ -281,6 +282,36 @@ class TestAuditDatabase:
             assert await waiting(owner) == []
             assert len(await logged(log, tenant)) == 8
             assert (await verified(endpoints, tenant)).broken is None
+
+    async def test_a_partition_is_made_meanwhile(
+        self,
+        stack: Stack,
+        apart_name: str,
+        quiet: Endpoints,
+        quiet_settings: Settings,
+        owner: asyncpg.Connection,
+        tenant: str,
+    ) -> None:
+        """Neither waits for what the other has."""
+        await make(owner, tenant, 5)
+        async with (
+            self.apart(stack, apart_name, quiet_settings) as (_, endpoints, log),
+            contextlib.AsyncExitStack() as opened,
+        ):
+            source = await asyncpg.connect(quiet.primary_url)
+            opened.push_async_callback(source.close)
+            target = await asyncpg.connect(endpoints.primary_url)
+            opened.push_async_callback(target.close)
+            records = await read(source, tenant, 0, 5, Which.ALL)
+            async with log.transaction():
+                # What audit_log_make_partition takes first and last.
+                await log.execute("LOCK TABLE ONLY audit_log IN SHARE ROW EXCLUSIVE MODE")
+                entering = asyncio.create_task(
+                    AuditDatabase(source, target)._enter(tenant, records)
+                )
+                await somebody_waits(endpoints)
+                await log.execute("LOCK TABLE audit_log_default IN ACCESS EXCLUSIVE MODE")
+            assert await entering == 5
 
     async def test_records_wait_for_one_that_is_away_or_empty(
         self,

@@ -52,6 +52,33 @@ async def test_what_an_operator_changes_is_seen_on_every_worker(
         assert await titles(several, row) == {"new"}
 
 
+async def test_it_is_told_also_where_looking_for_all_records_takes_long(
+    quiet_settings: Settings,
+    operator: asyncpg.Connection,
+    tenant: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("impact.engine.changes.relay._SHARE", 1e-9)  # once, and then never again
+    row, later = uuid4(), uuid4()
+    async with workers(quiet_settings, tenant, 2) as several:
+        await several[0].write(row, "old")
+        async with relay_of(several[1].runtime) as relay:
+            await until(lambda: relay.status.moved_total == 1)
+            await several[0].write(later, "announced")
+            for number, title in enumerate(("new", "newer", "newest"), 2):
+                for worker in several:
+                    await worker.hear()
+                assert title not in await titles(several, row)
+                await operator.execute(_RENAME, tenant, row, title)
+                await until(lambda number=number: relay.status.moved_total == number)
+                for worker in several:
+                    await worker.hear()
+                assert await titles(several, row) == {title}
+            # What the cache knows of waits for the look.
+            assert await operator.fetchval("SELECT change_record_count(10)") == 1
+        assert await relay_of(several[0].runtime).drain() == 1
+
+
 async def test_what_was_announced_is_not_raised_again(
     quiet_settings: Settings, operator: asyncpg.Connection, tenant: str
 ) -> None:

@@ -27,7 +27,7 @@ _TRIGGERS = """
 SELECT array_agg(tgname::text ORDER BY tgname) AS names, array_agg(DISTINCT tgenabled) AS enabled,
        bool_and(p.prosecdef OR t.tgname = 'capture_truncate') AS definer
 FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-WHERE tgrelid = format('public.%I', $1::text)::regclass AND NOT tgisinternal
+WHERE tgrelid = format('public.%I', $1::text)::regclass AND tgname LIKE 'capture%'
 """
 _SOURCE = "SELECT prosrc FROM pg_proc WHERE proname = 'capture_' || $1::text"
 

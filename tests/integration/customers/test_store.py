@@ -172,6 +172,6 @@ class TestAddresses:
         await client.post(url, headers=headers, json={"is_default_shipping": True})
         body = (await client.get(self.URL, headers=headers, params={"order": "created_at"})).json()
         assert [a["is_default_shipping"] for a in body["addresses"]] == [True, False]
-        assert (await client.delete(url, headers=headers)).json()["object"] == "customer_address"
+        assert (await client.delete(url, headers=headers)).json()["object"] == "address"
         body = (await client.get(self.URL, headers=headers)).json()
         assert [a["city"] for a in body["addresses"]] == ["Lyon"]

@@ -121,7 +121,7 @@ def test_prometheus_reads_both_nodes(installation: Installation) -> None:
         lambda: set(ask("sum by (instance) (http_server_request_duration_seconds_count)")) == nodes
     )
     assert ask("sum by (instance) (impact_processes)") == dict.fromkeys(nodes, 2.0)
-    assert set(ask('up{job="haproxy"}').values()) == {1.0}
+    until(lambda: set(ask('up{job="haproxy"}').values()) == {1.0})
 
     def rules() -> list[str]:
         groups = httpx.get(f"{api}/rules").json()["data"]["groups"]

@@ -86,7 +86,7 @@ class TestExhaustion:
     async def narrow(self, settings):
         """An application with one connection to each server."""
         small = msgspec.structs.replace(
-            settings, pool_max=1, pool_min=1, pool_wait_timeout=0.2, replica_urls=()
+            settings, pool_max=1, pool_min=1, pool_wait_timeout=1.0, replica_urls=()
         )
         async with started(create_app(small)) as app:
             yield app

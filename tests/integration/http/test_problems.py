@@ -36,6 +36,13 @@ class TestPaths:
         details = problem(await client.get(f"{PRODUCTS}/prod_1", headers=shop.admin))
         assert details.status == 404
 
+    @pytest.mark.parametrize(
+        "path", ["/admin%2fproducts", "/admin/products%2F", "/admin%5Cproducts"]
+    )
+    async def test_a_separator_that_was_encoded(self, client, shop, path):
+        """The router would take it for one."""
+        assert problem(await client.get(path, headers=shop.admin)).status == 404
+
     @pytest.mark.parametrize("headers", [True, False])
     async def test_a_method_that_is_not_there(self, client, shop, headers):
         response = await client.put(PRODUCTS, headers=shop.admin if headers else {})
@@ -93,17 +100,17 @@ class TestBodies:
     async def test_nothing_at_all(self, client, shop):
         details = problem(await client.post(PRODUCTS, headers=shop.admin))
         assert "body" in details.message
-        assert [found.pointer for found in details.errors] == ["/"]
+        assert [found.pointer for found in details.errors] == [""]
 
     @pytest.mark.parametrize("content", [b"[]", b'"x"', b"7", b"true"])
     async def test_another_kind_of_json(self, client, shop, content):
         details = problem(await post(client, shop, content))
-        assert (details.status, details.errors[0].pointer) == (400, "/")
+        assert (details.status, details.errors[0].pointer) == (400, "")
 
     @pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "multipart/form-data"])
     async def test_a_form(self, client, shop, kind):
         response = await post(client, shop, b"title=Shirt", **{"content-type": kind})
-        assert problem(response).status == 400
+        assert problem(response).status == 415
 
     @pytest.mark.parametrize("content", [b'{"title":"\xff\xfe"}', b'{"title":"\xc3"}'])
     async def test_text_that_is_not_utf_8(self, client, shop, content):
@@ -131,17 +138,19 @@ class TestBodies:
         assert details.errors[0].pointer == "/variants/1/title"
         assert "/variants/1/title" in details.message
 
-    @pytest.mark.parametrize("options", [{"": "S"}, {"Size": 5}, {"Size": ""}, {"Size": None}])
+    @pytest.mark.parametrize("options", [{"": "S"}, {"Size": 5}, {"a/b~": ""}, {"Size": None}])
     async def test_the_place_of_what_a_map_holds(self, client, shop, options):
-        """msgspec does not say which key it was."""
         body = {"title": "x", "variants": [{"title": "v", "options": options}]}
         details = problem(await client.post(PRODUCTS, headers=shop.admin, json=body))
-        assert [found.pointer for found in details.errors] == ["/variants/0/options"]
+        (name,) = options
+        place = f"/variants/0/options/{name.replace('~', '~0').replace('/', '~1')}"
+        assert [found.pointer for found in details.errors] == [place]
 
     async def test_an_unknown_field(self, client, shop):
         body = {"title": "x", "colour": "red"}
         details = problem(await client.post(PRODUCTS, headers=shop.admin, json=body))
-        assert (details.status, "`colour`" in details.message) == (400, True)
+        assert (details.status, details.errors[0].pointer) == (400, "/colour")
+        assert "unknown field 'colour'" in details.message
 
 
 class TestParameters:
@@ -170,11 +179,6 @@ class TestParameters:
         response = await client.get(PRODUCTS, headers=shop.admin, params={name: "a\0b"})
         assert problem(response).status == 400
 
-    async def test_bytes_that_are_no_text_find_nothing(self, client, shop):
-        await shop.product()
-        response = await client.get(f"{PRODUCTS}?handle[]=%ff%fe", headers=shop.admin)
-        assert response.json()["products"] == []
-
     async def test_brackets_leave_the_bytes_beside_them_alone(self, runtime):
         seen = []
 
@@ -184,16 +188,18 @@ class TestParameters:
         for query in (b"id[]=1&q=\xc3\xa9", b"a=%5Bx%5D&b[0]=2", b"plain=1", b"q=[1]&c%5b%5d=[]"):
             scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
             scope["query_string"] = query
-            await RequestMiddleware(app, lambda: runtime.telemetry)(scope, None, None)
+            await RequestMiddleware(app, lambda: runtime)(scope, None, None)
         assert seen == [b"id=1&q=\xc3\xa9", b"a=%5Bx%5D&b=2", b"plain=1", b"q=[1]&c=[]"]
 
 
 class TestHeaders:
     async def test_every_answer_is_hardened(self, client, shop):
-        for path in ("/health", "/nowhere", PRODUCTS):
+        for path in ("/health", "/nowhere", PRODUCTS, "/ops", "/schema", "/metrics"):
             response = await client.get(path)
             assert response.headers["x-content-type-options"] == "nosniff"
             assert response.headers["referrer-policy"] == "no-referrer"
+            assert response.headers["x-frame-options"] == "DENY"
+            assert "frame-ancestors 'none'" in response.headers["content-security-policy"]
 
     async def test_the_request_id_comes_back(self, client):
         response = await client.get("/nowhere", headers={"x-request-id": "trace-1.2:3_4"})

@@ -7,6 +7,8 @@ import impact.models
 from impact.stack import Endpoints
 
 TABLES = sorted(impact.models.metadata.tables)
+# Triggers and functions of the schema's owner write these, and nobody else.
+SUMS = {"sales_day", "sales_day_delta", "product_sales", "product_sales_delta"}
 _STATE = """
     SELECT c.relrowsecurity,
            EXISTS (SELECT FROM pg_policy p
@@ -33,7 +35,7 @@ async def test_table_is_guarded(endpoints: Endpoints, table: str) -> None:
         "relrowsecurity": True,
         "policy": True,
         "readable": True,
-        "insertable": True,
+        "insertable": table not in SUMS,
         "truncatable": False,
     }
 

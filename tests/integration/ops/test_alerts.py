@@ -129,7 +129,7 @@ class TestWebhook:
 
 
 class TestWatch:
-    @pytest.mark.parametrize(("seconds", "fires"), [(0.06, True), (0.0, False)])
+    @pytest.mark.parametrize(("seconds", "fires"), [(0.6, True), (0.0, False)])
     async def test_a_slow_statement_is_told_of(
         self,
         settings: Settings,
@@ -141,12 +141,14 @@ class TestWatch:
     ) -> None:
         chosen = msgspec.structs.replace(
             settings,
-            slow_query=0.025,
-            slow_query_alert=0.05,
+            slow_query=0.25,
+            slow_query_alert=0.5,
             alert_webhook=receiver.url,
             alert_secret=SECRET,
             cache_service=f"t{secrets.token_hex(4)}",
         )
+        # Others of the application's own may be slow on a busy machine.
+        mine = {"db.query.summary": "tests.sleep"}
         async with started(create_app(chosen)) as app:
             watch: Watch = app.state.watch
             await watch.look()
@@ -155,12 +157,11 @@ class TestWatch:
                 await session.fetch(_SLEEP, seconds=seconds)
             with caplog.at_level(logging.WARNING):
                 await watch.look()
-            standing = [each for each in watch.seen().standing if each.rule == "slow-query"]
-            assert [each.labels for each in standing] == (
-                [{"db.query.summary": "tests.sleep"}] if fires else []
-            )
-            assert ("alert slow-query fires" in caplog.text) is fires
-        taken = [each for each in receiver.taken if each["data"]["rule"] == "slow-query"]
+            standing = [each for each in watch.seen().standing if each.labels == mine]
+            assert [each.rule for each in standing] == ["slow-query"] * fires
+            told = [record for record in caplog.records if "tests.sleep" in record.getMessage()]
+            assert any("alert slow-query fires" in each.getMessage() for each in told) is fires
+        taken = [each for each in receiver.taken if each["data"]["labels"] == mine]
         assert len(taken) == int(fires)
 
     @pytest.mark.parametrize(("milliseconds", "count"), [(501.0, 1), (499.0, 0)])
@@ -176,10 +177,9 @@ class TestWatch:
                 context, node, "tests.slow", milliseconds, 1, None, None, None
             )
             await app.state.watch.look()
-            standing = [
-                each for each in app.state.watch.seen().standing if each.rule == "slow-query"
-            ]
-            assert len(standing) == count
+            mine = {"db.query.summary": "tests.slow"}
+            standing = [each for each in app.state.watch.seen().standing if each.labels == mine]
+            assert [each.rule for each in standing] == ["slow-query"] * count
 
     async def test_one_process_watches_and_all_know(
         self, settings: Settings, tmp_path: Any

@@ -55,10 +55,7 @@ class TestAdminAccess:
         for method, url, _ in await self.routes(shop):
             body = {} if method == "POST" else None
             response = await client.request(method, url, headers=other_shop.admin, json=body)
-            if url.endswith("/events"):
-                assert shaped(response, OrderEventList).count == 0
-            else:
-                refused(response, 404)
+            refused(response, 404)
 
     async def test_permission(self, client, shop):
         routes = [("GET", ADMIN, "read"), *await self.routes(shop)]
@@ -228,8 +225,8 @@ class TestUpdate:
             ({"email": "a\0@b.test"}, "/email"),
             ({"shipping_address": {"city": "\0"}}, "/shipping_address/city"),
             ({"metadata": {"\0": 1}}, "/metadata"),
-            ({"total": 0}, "/"),
-            ({"status": "completed"}, "/"),
+            ({"total": 0}, "/total"),
+            ({"status": "completed"}, "/status"),
         ],
         ids=str,
     )

@@ -59,6 +59,7 @@ async def test_it_is_prepared_and_read_there(
     product = await shop.product()
     await until(lambda: runtime.relay.moved_total > 0)
     await until(lambda: runtime.partitions.status.checked_at is not None)
+    assert runtime.partitions.status.failure is None
     counts = []
     for endpoints in places:
         owner = await asyncpg.connect(endpoints.owner_url)

@@ -1,6 +1,7 @@
 """Starting, stopping and being interrupted."""
 
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -238,3 +239,44 @@ def test_redis_wants_its_password_and_restarts_without_readable_data(make_stack)
     os.kill(stack.redis.pid, signal.SIGKILL)
     stack.up()
     assert stack.redis.is_running()
+
+
+@pytest.fixture
+def redis_on_path(make_stack, place, monkeypatch):
+    """Put a script that is called as Redis is, and knows {server}, the real one, first on PATH."""
+
+    def put(script: str) -> None:
+        programs = place / "programs-of-ours"
+        programs.mkdir(mode=0o755)
+        program = programs / "redis-server"
+        real = make_stack().redis.site.redis.server
+        program.write_text("#!/bin/sh\n" + script.replace("{server}", str(real)))
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+        assert make_stack().redis.site.redis.server == program
+
+    yield put
+    shutil.rmtree(place / "programs-of-ours")
+
+
+def test_redis_that_takes_its_time_is_not_started_twice(make_stack, redis_on_path):
+    said = []
+    # What Redis does with the pidfile of its settings, slowly: it is empty before it is written.
+    redis_on_path("""
+        [ "$1" = --version ] || file=$(sed -n 's/^pidfile //p' "$1" | tr -d '"')
+        [ -z "$file" ] || { sleep 0.5; : >"$file"; sleep 0.5; }
+        exec {server} "$@"
+    """)
+    stack = make_stack(log=said.append)
+    stack.up()
+    assert not any("starts empty" in line for line in said)
+    assert stack.redis.is_running()
+
+
+def test_redis_that_does_not_start_says_why(make_stack, redis_on_path):
+    redis_on_path("""
+        [ "$1" != --version ] || exec {server} "$@"
+        echo "no memory for $(date +%Y)"; exit 1
+    """)
+    with pytest.raises(StackError, match=r"Redis does not start: no memory for 20\d\d \(see /"):
+        make_stack().up()

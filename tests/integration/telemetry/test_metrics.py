@@ -88,8 +88,10 @@ class TestJson:
         assert primary["wait"]["count"] > 0
         assert "replica-1" in found["replica_lag"]
         assert found["relay_lag"] >= 0
-        assert found["breakers"] == {"redis": "closed"}
-        assert found["tenants"][shop.tenant]["count"] >= 3
+        assert found["breakers"] == {"redis": "closed", "rate-limit": "closed"}
+        # A process that has served hundreds of shops counts further ones together.
+        tenants = found["tenants"]
+        assert tenants.get(shop.tenant, tenants.get("other"))["count"] >= 3
 
     async def test_a_parts_own_figure_is_shown(self, client, runtime):
         stop = runtime.telemetry.collectors.register(

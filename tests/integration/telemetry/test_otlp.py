@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from litestar import Litestar
 
@@ -24,7 +25,8 @@ CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 UNSAMPLED = CALLER[:-2] + "00"
 TRACE = bytes.fromhex("4bf92f3577b34da6a3ce929d0e0e4736")
 PARENT = bytes.fromhex("00f067aa0ba902b7")
-_CLOSING_BOUND = 4.0
+_CLOSING_BOUND = 30.0
+"""Seconds: half of what a collector of ours hangs, and an exporter would wait."""
 
 
 @pytest.fixture(params=["http", "grpc"])
@@ -34,6 +36,7 @@ def collector(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         protocol = "grpc" if request.param == "grpc" else "http/protobuf"
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", found.endpoint)
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "60")
         monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
         monkeypatch.setenv("OTEL_BLRP_SCHEDULE_DELAY", "20")
         monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "100")
@@ -148,14 +151,56 @@ class TestSampling:
         assert attributes(root)["impact.kept"] == "failed"
 
     async def test_slow_ones_are_kept(self, collector, settings):
-        import msgspec
-
         slow = msgspec.structs.replace(settings, slow_request=1e-9)
         async with serving(slow) as (_, client, shop):
             await client.get("/store/products", headers={**shop.store, "traceparent": UNSAMPLED})
             spans = await until(collector, of_trace)
         root = next(span for span in spans if span.kind == span.SPAN_KIND_SERVER)
         assert attributes(root)["impact.kept"] == "slow"
+
+
+def repeated(spans: list[Any]) -> list[Any]:
+    """Spans of requests that say how they were answered again."""
+    return [
+        span
+        for span in spans
+        if span.kind == span.SPAN_KIND_SERVER and "impact.cache.outcome" in attributes(span)
+    ]
+
+
+class TestRepeated:
+    """Answers that L1 gives again: one span tells all of it."""
+
+    async def ask(self, app, client, headers) -> httpx.Response:
+        """Until one is given again."""
+        shortcuts = app.state.runtime.shortcuts
+        before = shortcuts.taken
+        async with asyncio.timeout(20):  # on a busy machine Redis's beat may be late
+            while True:
+                answer = await client.get("/store/products", headers=headers)
+                if shortcuts.taken > before:
+                    return answer
+
+    async def test_the_caller_sees_it(self, collector, settings):
+        async with serving(settings) as (app, client, shop):
+            answer = await self.ask(app, client, {**shop.store, "traceparent": CALLER})
+            (span,) = await until(collector, lambda c: repeated(of_trace(c)))
+        assert answer.headers["traceresponse"].split("-")[1] == TRACE.hex()
+        assert span.name == "GET /store/products"
+        assert span.parent_span_id == PARENT
+        assert attributes(span)["impact.cache.outcome"] == "l1"
+        assert attributes(span)["http.response.status_code"] == 200
+        assert not [s for s in of_trace(collector) if s.parent_span_id == span.span_id]
+
+    async def test_a_slow_one_is_kept(self, collector, settings, monkeypatch):
+        monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
+        slow = msgspec.structs.replace(settings, slow_request=1e-9)
+        async with serving(slow) as (app, client, shop):
+            answer = await self.ask(app, client, shop.store)
+            spans = await until(collector, lambda c: repeated(c.spans))
+        assert "traceresponse" not in answer.headers
+        assert attributes(spans[0])["impact.kept"] == "slow"
+        assert attributes(spans[0])["impact.tenant"] == shop.tenant
 
 
 class TestContext:
@@ -220,10 +265,10 @@ async def test_metrics_and_logs_arrive_with_the_trace(collector, settings):
 async def test_a_log_line_of_a_request_names_its_trace(collector, settings, monkeypatch):
     async with serving(settings) as (app, client, shop):
 
-        def broken(*_: Any) -> None:
+        def broken(*_: Any, **__: Any) -> None:
             raise RuntimeError("a defect")
 
-        monkeypatch.setattr(app.state.runtime.cache, "get", broken)
+        monkeypatch.setattr(app.state.runtime.cache, "entry", broken)
         await client.get("/store/collections", headers={**shop.store, "traceparent": CALLER})
         logs = await until(collector, lambda c: [x for x in c.logs if x.trace_id == TRACE])
     assert attributes(logs[0])["exception.type"] == "RuntimeError"

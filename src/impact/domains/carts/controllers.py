@@ -1,11 +1,12 @@
 """The carts' routes; completing one is in ``impact.flows.checkout``."""
 
+from contextlib import AbstractAsyncContextManager
 from uuid import UUID
 
 from litestar import Controller, Response, delete, get, post
 from litestar.params import FromPath, JSONBody
 
-from impact.context import shopper
+from impact.context import RequestContext, shopper
 from impact.domains.carts import cache, read
 from impact.domains.carts.schemas import (
     AddLine,
@@ -16,10 +17,19 @@ from impact.domains.carts.schemas import (
     UpdateLine,
 )
 from impact.domains.carts.service import CartService
+from impact.engine.db.session import WriteSession
 from impact.engine.http import responses
 from impact.engine.http.dependencies import Context, Engine
-from impact.engine.http.routes import one_of, written
+from impact.engine.http.routes import changing, one_of, written
+from impact.engine.runtime import Runtime
 from impact.engine.security.permissions import public
+
+
+def _changing(
+    runtime: Runtime, context: RequestContext, id: UUID
+) -> AbstractAsyncContextManager[WriteSession]:
+    filters = {"visible_to": shopper(context)}
+    return changing(read.carts, "cart", runtime, context, id, filters=filters)
 
 
 class StoreCarts(Controller):
@@ -52,7 +62,7 @@ class StoreCarts(Controller):
     async def update_cart(
         self, context: Context, runtime: Engine, id: FromPath[UUID], data: JSONBody[UpdateCart]
     ) -> Response[CartResponse]:
-        async with runtime.database.write(context) as session:
+        async with _changing(runtime, context, id) as session:
             await CartService(session).update(id, data)
             return await written(read.carts, "cart", session, id)
 
@@ -60,7 +70,7 @@ class StoreCarts(Controller):
     async def add_line(
         self, context: Context, runtime: Engine, id: FromPath[UUID], data: JSONBody[AddLine]
     ) -> Response[CartResponse]:
-        async with runtime.database.write(context) as session:
+        async with _changing(runtime, context, id) as session:
             await CartService(session).add_line(id, data)
             return await written(read.carts, "cart", session, id)
 
@@ -73,7 +83,7 @@ class StoreCarts(Controller):
         line_id: FromPath[UUID],
         data: JSONBody[UpdateLine],
     ) -> Response[CartResponse]:
-        async with runtime.database.write(context) as session:
+        async with _changing(runtime, context, id) as session:
             await CartService(session).set_line(id, line_id, data.quantity)
             return await written(read.carts, "cart", session, id)
 
@@ -81,7 +91,7 @@ class StoreCarts(Controller):
     async def delete_line(
         self, context: Context, runtime: Engine, id: FromPath[UUID], line_id: FromPath[UUID]
     ) -> Response[DeletedLine]:
-        async with runtime.database.write(context) as session:
+        async with _changing(runtime, context, id) as session:
             await CartService(session).remove_line(id, line_id)
             cart = await read.carts.one(session, id)
         return responses.json_body(

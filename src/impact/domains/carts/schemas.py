@@ -5,40 +5,38 @@ from uuid import UUID
 
 from msgspec import UNSET, Meta, UnsetType
 
-from impact.domains.orders.schemas import AddressInput, LineInput
+from impact.domains.orders.schemas import LineInput, OrderAddress
 from impact.engine.schemas import (
     Currency,
     Email,
     Input,
+    InputWithMetadata,
     Metadata,
     Output,
-    Patch,
+    PatchWithMetadata,
     Quantity,
     Timestamp,
 )
 
 
-class CreateCart(Input):
+class CreateCart(InputWithMetadata, kw_only=True):
     email: Email | None = None
     currency_code: Currency | None = None
     items: Annotated[list[LineInput], Meta(max_length=500)] = []
-    shipping_address: AddressInput | None = None
-    billing_address: AddressInput | None = None
-    metadata: Metadata | None = None
+    shipping_address: OrderAddress | None = None
+    billing_address: OrderAddress | None = None
 
 
-class UpdateCart(Patch):
+class UpdateCart(PatchWithMetadata, kw_only=True):
     email: Email | UnsetType | None = UNSET
     currency_code: Currency | UnsetType = UNSET
-    shipping_address: AddressInput | UnsetType | None = UNSET
-    billing_address: AddressInput | UnsetType | None = UNSET
-    metadata: Metadata | UnsetType | None = UNSET
+    shipping_address: OrderAddress | UnsetType | None = UNSET
+    billing_address: OrderAddress | UnsetType | None = UNSET
 
 
-class AddLine(Input):
+class AddLine(InputWithMetadata, kw_only=True):
     variant_id: UUID
     quantity: Quantity
-    metadata: Metadata | None = None
 
 
 class UpdateLine(Input):

@@ -1,17 +1,17 @@
 """Filling a cart. Every change locks the cart's row, so that a completion sees all or none."""
 
+import datetime as dt
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET
 
 from impact.context import NOBODY, shopper
 from impact.domains.carts.models import Cart
-from impact.domains.carts.repository import CartRepository
+from impact.domains.carts.repository import CartRepository, OpenCart
 from impact.domains.carts.schemas import AddLine, CreateCart, UpdateCart
-from impact.engine.db.base import new_id, utc_now
+from impact.engine.db.base import new_id
 from impact.engine.db.session import WriteSession
-from impact.engine.schemas import Metadata, bounded_metadata
+from impact.engine.schemas import Metadata
 from impact.errors import (
     InsufficientInventoryError,
     InvalidDataError,
@@ -19,6 +19,9 @@ from impact.errors import (
     NotFoundError,
     Problem,
 )
+
+MOST_OF_ONE = 1_000_000
+"""Of one variant in a cart: what one line may ask for, also when it is asked for in parts."""
 
 
 class CartService:
@@ -36,18 +39,18 @@ class CartService:
             customer_id=None if owner == NOBODY else owner,
             shipping_address=msgspec.to_builtins(data.shipping_address),
             billing_address=msgspec.to_builtins(data.billing_address),
-            metadata_=bounded_metadata(data.metadata),
+            metadata_=data.metadata,
         )
         self._session.add(cart)
         await self._session.flush()
+        opened = OpenCart(cart.id, cart.currency_code)
         for number, item in enumerate(data.items):
-            await self._put(cart, item.variant_id, item.quantity, f"/items/{number}/")
+            await self._put(opened, item.variant_id, item.quantity, f"/items/{number}/")
         return cart.id
 
     async def update(self, id: UUID, data: UpdateCart) -> None:
-        cart = await self._open(id)
-        if data.metadata is not UNSET:
-            bounded_metadata(data.metadata)
+        cart = await self._carts.get_for_update(id)
+        self._require_open(id, cart.customer_id, cart.completed_at)
         for name, value in data.changes().items():
             column = "metadata_" if name == "metadata" else name
             setattr(cart, column, msgspec.to_builtins(value))
@@ -61,7 +64,6 @@ class CartService:
         """
         cart = await self._open(id)
         await self._put(cart, data.variant_id, data.quantity, "/", data.metadata)
-        await self._touch(cart)
 
     async def set_line(self, id: UUID, line_id: UUID, quantity: int) -> None:
         cart = await self._open(id)
@@ -74,37 +76,41 @@ class CartService:
             more = quantity - line["quantity"]
             await self._check_offer(cart, line["variant_id"], more, "/")
             await self._carts.set_line(cart, line_id, quantity)
-        await self._touch(cart)
 
     async def remove_line(self, id: UUID, line_id: UUID) -> None:
         cart = await self._open(id)
         if not await self._carts.remove_line(cart, line_id):
             raise NotFoundError(f"Line item with id '{line_id}' not found")
-        await self._touch(cart)
 
-    async def _open(self, id: UUID) -> Cart:
+    async def _open(self, id: UUID) -> OpenCart:
         """The caller's cart, locked. Raises NotFoundError; NotAllowedError once completed."""
-        cart = await self._carts.get_for_update(id)
-        if cart.customer_id not in (None, shopper(self._session.context)):
+        cart = await self._carts.lock(id)
+        self._require_open(id, cart["customer_id"], cart["completed_at"])
+        return OpenCart(cart["id"], cart["currency_code"])
+
+    def _require_open(
+        self, id: UUID, customer_id: UUID | None, completed_at: dt.datetime | None
+    ) -> None:
+        if customer_id not in (None, shopper(self._session.context)):
             raise NotFoundError(f"Cart with id '{id}' not found")
-        if cart.completed_at is not None:
+        if completed_at is not None:
             raise NotAllowedError("this cart was completed; open a new one")
-        return cart
 
     async def _put(
         self,
-        cart: Cart,
+        cart: OpenCart,
         variant_id: UUID,
         quantity: int,
         pointer: str,
         metadata: Metadata | None = None,
     ) -> None:
         await self._check_offer(cart, variant_id, quantity, pointer)
-        bounded_metadata(metadata)
         encoded = None if metadata is None else msgspec.json.encode(metadata).decode()
         await self._carts.add_line(cart, variant_id, quantity, encoded)
 
-    async def _check_offer(self, cart: Cart, variant_id: UUID, quantity: int, pointer: str) -> None:
+    async def _check_offer(
+        self, cart: OpenCart, variant_id: UUID, quantity: int, pointer: str
+    ) -> None:
         offer = await self._carts.offer(cart, variant_id, quantity)
         if offer is None:
             message = (
@@ -112,6 +118,10 @@ class CartService:
             )
         elif offer["amount"] is None:
             message = f"Variant {variant_id} has no price in {cart.currency_code}"
+        elif offer["quantity"] > MOST_OF_ONE:
+            message = f"a cart holds at most {MOST_OF_ONE} of one variant"
+            problem = Problem(message, pointer=f"{pointer}quantity")
+            raise InvalidDataError(message, problems=[problem])
         elif not offer["available"]:
             message = "Some variant does not have the required inventory"
             problem = Problem(message, pointer=f"{pointer}quantity")
@@ -119,7 +129,3 @@ class CartService:
         else:
             return
         raise InvalidDataError(message, problems=[Problem(message, pointer=f"{pointer}variant_id")])
-
-    async def _touch(self, cart: Cart) -> None:
-        cart.updated_at = utc_now()
-        await self._session.flush()

@@ -4,7 +4,7 @@ from typing import Literal
 from uuid import UUID
 
 from litestar import Controller, Response, delete, get, post
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, JSONBody
 
 from impact.domains.catalog import cache, read
 from impact.domains.catalog.schemas import (
@@ -14,6 +14,7 @@ from impact.domains.catalog.schemas import (
     CollectionResponse,
     CreateCategory,
     CreateCollection,
+    DeletedVariant,
     ProductList,
     ProductResponse,
     UpdateCategory,
@@ -25,8 +26,18 @@ from impact.domains.catalog.schemas import (
 )
 from impact.domains.catalog.service import CategoryService, CollectionService, ProductService
 from impact.engine.http import responses
-from impact.engine.http.dependencies import Context, Engine, Fields, Paging, Search
-from impact.engine.http.routes import list_of, one_of, written
+from impact.engine.http.contract import listing
+from impact.engine.http.dependencies import (
+    Context,
+    Engine,
+    Fields,
+    Many,
+    Paging,
+    Search,
+    Text,
+    Word,
+)
+from impact.engine.http.routes import changing, list_of, one_of, written
 from impact.engine.schemas import Deleted
 from impact.engine.security.permissions import requires
 from impact.engine.text import like_pattern
@@ -38,7 +49,7 @@ class AdminProducts(Controller):
     path = "/products"
     tags = ("Admin products",)
 
-    @get(opt=requires("product:read"))
+    @get(opt=requires("product:read") | listing(read.products))
     async def list_products(
         self,
         context: Context,
@@ -46,14 +57,14 @@ class AdminProducts(Controller):
         paging: Paging,
         q: Search = None,
         fields: Fields = None,
-        id: FromQuery[list[UUID] | None] = None,
-        handle: FromQuery[list[str] | None] = None,
-        status: FromQuery[list[Status] | None] = None,
-        collection_id: FromQuery[list[UUID] | None] = None,
-        category_id: FromQuery[list[UUID] | None] = None,
-        tag: FromQuery[list[str] | None] = None,
-        sku: FromQuery[str | None] = None,
-        external_id: FromQuery[str | None] = None,
+        id: Many[UUID] = None,
+        handle: Many[Word] = None,
+        status: Many[Status] = None,
+        collection_id: Many[UUID] = None,
+        category_id: Many[UUID] = None,
+        tag: Many[Word] = None,
+        sku: Text = None,
+        external_id: Text = None,
     ) -> Response[ProductList]:
         filters = {
             "q": like_pattern(q),
@@ -89,7 +100,7 @@ class AdminProducts(Controller):
     async def update_product(
         self, context: Context, runtime: Engine, id: FromPath[UUID], data: JSONBody[UpdateProduct]
     ) -> Response[ProductResponse]:
-        async with runtime.database.write(context) as session:
+        async with changing(read.products, "product", runtime, context, id) as session:
             await ProductService(session).update(id, data)
             return await written(read.products, "product", session, id)
 
@@ -97,11 +108,11 @@ class AdminProducts(Controller):
     async def delete_product(
         self, context: Context, runtime: Engine, id: FromPath[UUID]
     ) -> Response[Deleted]:
-        async with runtime.database.write(context) as session:
+        async with changing(read.products, "product", runtime, context, id) as session:
             await ProductService(session).remove(id)
         return responses.deleted("product", id)
 
-    @get("/{id:uuid}/variants", opt=requires("product:read"))
+    @get("/{id:uuid}/variants", opt=requires("product:read") | listing(read.variants))
     async def list_product_variants(
         self,
         context: Context,
@@ -118,6 +129,26 @@ class AdminProducts(Controller):
             paging,
             fields=fields,
             filters={"product_id": [id]},
+            parent=(read.products, id),
+        )
+
+    @get("/{id:uuid}/variants/{variant_id:uuid}", opt=requires("product:read"))
+    async def get_product_variant(
+        self,
+        context: Context,
+        runtime: Engine,
+        id: FromPath[UUID],
+        variant_id: FromPath[UUID],
+        fields: Fields = None,
+    ) -> Response[VariantResponse]:
+        return await one_of(
+            read.variants,
+            "variant",
+            runtime,
+            context,
+            variant_id,
+            fields=fields,
+            filters={"product_id": [id]},
         )
 
     @post("/{id:uuid}/variants/{variant_id:uuid}", opt=requires("product:update"), status_code=200)
@@ -129,7 +160,7 @@ class AdminProducts(Controller):
         variant_id: FromPath[UUID],
         data: JSONBody[UpdateVariant],
     ) -> Response[ProductResponse]:
-        async with runtime.database.write(context) as session:
+        async with changing(read.products, "product", runtime, context, id) as session:
             await ProductService(session).update_variant(id, variant_id, data)
             return await written(read.products, "product", session, id)
 
@@ -138,26 +169,31 @@ class AdminProducts(Controller):
     )
     async def delete_variant(
         self, context: Context, runtime: Engine, id: FromPath[UUID], variant_id: FromPath[UUID]
-    ) -> Response[Deleted]:
-        async with runtime.database.write(context) as session:
+    ) -> Response[DeletedVariant]:
+        async with changing(read.products, "product", runtime, context, id) as session:
             await ProductService(session).remove_variant(id, variant_id)
-        return responses.deleted("variant", variant_id)
+            parent = await read.products.one(session, id)
+        return responses.deleted("variant", variant_id, parent=parent)
 
 
 class AdminVariants(Controller):
-    path = "/variants"
+    """Of all products; ``/product-variants`` is what Medusa's client asks for."""
+
     tags = ("Admin products",)
 
-    @get(opt=requires("product:read"))
+    @get(
+        ["/variants", "/product-variants"],
+        opt=requires("product:read") | listing(read.variants),
+    )
     async def list_variants(
         self,
         context: Context,
         runtime: Engine,
         paging: Paging,
         fields: Fields = None,
-        id: FromQuery[list[UUID] | None] = None,
-        product_id: FromQuery[list[UUID] | None] = None,
-        sku: FromQuery[str | None] = None,
+        id: Many[UUID] = None,
+        product_id: Many[UUID] = None,
+        sku: Text = None,
     ) -> Response[VariantList]:
         return await list_of(
             read.variants,
@@ -169,7 +205,7 @@ class AdminVariants(Controller):
             filters={"id": id, "product_id": product_id, "sku": sku},
         )
 
-    @get("/{id:uuid}", opt=requires("product:read"))
+    @get("/variants/{id:uuid}", opt=requires("product:read"))
     async def get_variant(
         self, context: Context, runtime: Engine, id: FromPath[UUID], fields: Fields = None
     ) -> Response[VariantResponse]:
@@ -180,7 +216,7 @@ class AdminCollections(Controller):
     path = "/collections"
     tags = ("Admin collections",)
 
-    @get(opt=requires("collection:read"))
+    @get(opt=requires("collection:read") | listing(read.collections))
     async def list_collections(
         self,
         context: Context,
@@ -188,8 +224,8 @@ class AdminCollections(Controller):
         paging: Paging,
         q: Search = None,
         fields: Fields = None,
-        id: FromQuery[list[UUID] | None] = None,
-        handle: FromQuery[list[str] | None] = None,
+        id: Many[UUID] = None,
+        handle: Many[Word] = None,
     ) -> Response[CollectionList]:
         filters = {"q": like_pattern(q), "id": id, "handle": handle}
         return await list_of(
@@ -233,7 +269,7 @@ class AdminCollections(Controller):
         id: FromPath[UUID],
         data: JSONBody[UpdateCollection],
     ) -> Response[CollectionResponse]:
-        async with runtime.database.write(context) as session:
+        async with changing(read.collections, "collection", runtime, context, id) as session:
             await CollectionService(session).update(id, data)
             return await written(read.collections, "collection", session, id)
 
@@ -241,7 +277,7 @@ class AdminCollections(Controller):
     async def delete_collection(
         self, context: Context, runtime: Engine, id: FromPath[UUID]
     ) -> Response[Deleted]:
-        async with runtime.database.write(context) as session:
+        async with changing(read.collections, "collection", runtime, context, id) as session:
             await CollectionService(session).remove(id)
         return responses.deleted("collection", id)
 
@@ -250,7 +286,7 @@ class AdminCategories(Controller):
     path = "/product-categories"
     tags = ("Admin categories",)
 
-    @get(opt=requires("category:read"))
+    @get(opt=requires("category:read") | listing(read.categories))
     async def list_categories(
         self,
         context: Context,
@@ -258,9 +294,9 @@ class AdminCategories(Controller):
         paging: Paging,
         q: Search = None,
         fields: Fields = None,
-        id: FromQuery[list[UUID] | None] = None,
-        handle: FromQuery[list[str] | None] = None,
-        parent_category_id: FromQuery[list[UUID] | None] = None,
+        id: Many[UUID] = None,
+        handle: Many[Word] = None,
+        parent_category_id: Many[UUID] = None,
     ) -> Response[CategoryList]:
         filters = {
             "q": like_pattern(q),
@@ -309,7 +345,7 @@ class AdminCategories(Controller):
         id: FromPath[UUID],
         data: JSONBody[UpdateCategory],
     ) -> Response[CategoryResponse]:
-        async with runtime.database.write(context) as session:
+        async with changing(read.categories, "product_category", runtime, context, id) as session:
             await CategoryService(session).update(id, data)
             return await written(read.categories, "product_category", session, id)
 
@@ -317,6 +353,6 @@ class AdminCategories(Controller):
     async def delete_category(
         self, context: Context, runtime: Engine, id: FromPath[UUID]
     ) -> Response[Deleted]:
-        async with runtime.database.write(context) as session:
+        async with changing(read.categories, "product_category", runtime, context, id) as session:
             await CategoryService(session).remove(id)
         return responses.deleted("product_category", id)

@@ -71,7 +71,10 @@ class Product(Entity):
         tenant_index(
             "status", text("created_at DESC"), text("id DESC"), name="ix_product_status_created"
         ),
+        tenant_index(text("updated_at DESC"), text("id DESC"), name="ix_product_updated"),
         tenant_index("title", "id", name="ix_product_title"),
+        # This and the next are read by product_ids_by_tag and product_ids_by_text.
+        tenant_index("tags", name="ix_product_tags", postgresql_using="gin"),
         tenant_index(
             "search_text",
             name="ix_product_search",

@@ -122,6 +122,11 @@ PRODUCT_FILTERS = {
     "tag": "p.tags && :tag::text[]",
     "external_id": "p.external_id = :external_id",
 }
+# Row-level security keeps the indexes of these from us: see migration 0008.
+PRODUCT_LOOKUPS = {
+    "q": "product_ids_by_text(:q, {most})",
+    "tag": "product_ids_by_tag(:tag::text[], {most})",
+}
 STORE_PRODUCT_FILTERS = {
     **PRODUCT_FILTERS,
     "category_id": "EXISTS (SELECT FROM product_category_product l JOIN product_category g"
@@ -142,6 +147,7 @@ products = ReadModel(
     ),
     sorts=PRODUCT_SORTS,
     filters=PRODUCT_FILTERS,
+    lookups=PRODUCT_LOOKUPS,
     noun="Product",
 )
 store_products = ReadModel(
@@ -156,6 +162,7 @@ store_products = ReadModel(
     ),
     sorts=PRODUCT_SORTS,
     filters=STORE_PRODUCT_FILTERS,
+    lookups=PRODUCT_LOOKUPS,
     always="p.status = 'published'",
     noun="Product",
 )

@@ -8,13 +8,15 @@ from msgspec import UNSET, Meta, UnsetType
 from impact.engine.schemas import (
     Amount,
     Currency,
+    Deleted,
     Handle,
     Input,
+    InputWithMetadata,
     LongText,
     Metadata,
     Output,
     PageOut,
-    Patch,
+    PatchWithMetadata,
     ShortText,
     Stock,
     Timestamp,
@@ -45,7 +47,7 @@ class PriceInput(Input):
     amount: Amount
 
 
-class CreateVariant(Input):
+class CreateVariant(InputWithMetadata, kw_only=True):
     title: ShortText
     sku: ShortText | None = None
     barcode: ShortText | None = None
@@ -55,12 +57,11 @@ class CreateVariant(Input):
     allow_backorder: bool = False
     variant_rank: Rank | None = None
     weight: Grams | None = None
-    metadata: Metadata | None = None
     inventory_quantity: Stock = 0
     """Stock to begin with."""
 
 
-class UpdateVariant(Patch):
+class UpdateVariant(PatchWithMetadata, kw_only=True):
     title: ShortText | UnsetType = UNSET
     sku: ShortText | UnsetType | None = UNSET
     barcode: ShortText | UnsetType | None = UNSET
@@ -71,10 +72,21 @@ class UpdateVariant(Patch):
     allow_backorder: bool | UnsetType = UNSET
     variant_rank: Rank | UnsetType = UNSET
     weight: Grams | UnsetType | None = UNSET
-    metadata: Metadata | UnsetType | None = UNSET
 
 
-class CreateProduct(Input):
+class ChangedVariant(UpdateVariant, kw_only=True):
+    id: UUID
+
+
+class BatchVariants(Input):
+    """Changes to one product's variants, of which all are made or none."""
+
+    create: Annotated[list[CreateVariant], Meta(max_length=200)] = []
+    update: Annotated[list[ChangedVariant], Meta(max_length=200)] = []
+    delete: Annotated[list[UUID], Meta(max_length=200)] = []
+
+
+class CreateProduct(InputWithMetadata, kw_only=True):
     title: ShortText
     subtitle: LongText | None = None
     description: LongText | None = None
@@ -93,10 +105,9 @@ class CreateProduct(Input):
     images: Annotated[list[ImageInput], Meta(max_length=100)] = []
     options: Annotated[list[OptionInput], Meta(max_length=20)] = []
     variants: Annotated[list[CreateVariant], Meta(max_length=500)] = []
-    metadata: Metadata | None = None
 
 
-class UpdateProduct(Patch):
+class UpdateProduct(PatchWithMetadata, kw_only=True):
     title: ShortText | UnsetType = UNSET
     subtitle: OptionalText = UNSET
     description: OptionalText = UNSET
@@ -113,39 +124,34 @@ class UpdateProduct(Patch):
     categories: Annotated[list[IdReference], Meta(max_length=100)] | UnsetType = UNSET
     tags: Annotated[list[ShortText], Meta(max_length=100)] | UnsetType = UNSET
     images: Annotated[list[ImageInput], Meta(max_length=100)] | UnsetType = UNSET
-    metadata: Metadata | UnsetType | None = UNSET
 
 
-class CreateCollection(Input):
+class CreateCollection(InputWithMetadata, kw_only=True):
     title: ShortText
     handle: Handle | None = None
-    metadata: Metadata | None = None
 
 
-class UpdateCollection(Patch):
+class UpdateCollection(PatchWithMetadata, kw_only=True):
     title: ShortText | UnsetType = UNSET
     handle: Handle | UnsetType = UNSET
-    metadata: Metadata | UnsetType | None = UNSET
 
 
-class CreateCategory(Input):
+class CreateCategory(InputWithMetadata, kw_only=True):
     name: ShortText
     handle: Handle | None = None
     description: LongText = ""
     is_active: bool = True
     rank: Rank = 0
     parent_category_id: UUID | None = None
-    metadata: Metadata | None = None
 
 
-class UpdateCategory(Patch):
+class UpdateCategory(PatchWithMetadata, kw_only=True):
     name: ShortText | UnsetType = UNSET
     handle: Handle | UnsetType = UNSET
     description: LongText | UnsetType = UNSET
     is_active: bool | UnsetType = UNSET
     rank: Rank | UnsetType = UNSET
     parent_category_id: UUID | UnsetType | None = UNSET
-    metadata: Metadata | UnsetType | None = UNSET
 
 
 class OptionValueOut(Output):
@@ -326,6 +332,24 @@ class VariantList(PageOut):
 
 class VariantResponse(Output):
     variant: VariantOut
+
+
+class DeletedVariant(Deleted):
+    parent: ProductOut
+
+
+class DeletedVariants(Output):
+    ids: list[UUID]
+    object: str
+    deleted: bool
+
+
+class ChangedVariants(Output):
+    """What a batch did."""
+
+    created: list[VariantOut]
+    updated: list[VariantOut]
+    deleted: DeletedVariants
 
 
 class CollectionList(PageOut):

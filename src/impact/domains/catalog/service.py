@@ -22,6 +22,7 @@ from impact.domains.catalog.repository import (
     VariantRepository,
 )
 from impact.domains.catalog.schemas import (
+    BatchVariants,
     CreateCategory,
     CreateCollection,
     CreateProduct,
@@ -37,7 +38,6 @@ from impact.domains.catalog.schemas import (
 )
 from impact.engine.db.base import new_id, utc_now
 from impact.engine.db.session import WriteSession
-from impact.engine.schemas import bounded_metadata
 from impact.engine.text import slugify
 from impact.errors import InvalidDataError, Problem
 
@@ -81,7 +81,7 @@ class ProductService:
             external_id=data.external_id,
             collection_id=data.collection_id,
             tags=list(data.tags),
-            metadata_=bounded_metadata(data.metadata),
+            metadata_=data.metadata,
             images=_images(data.images),
             categories=await self._links(data.categories),
             options=[
@@ -102,8 +102,6 @@ class ProductService:
     async def update(self, id: UUID, data: UpdateProduct) -> Product:
         product = await self._products.get(id)
         changes = data.changes()
-        if data.metadata is not UNSET:
-            bounded_metadata(data.metadata)
         if data.images is not UNSET:
             changes["images"] = _images(data.images)
         if data.categories is not UNSET:
@@ -132,17 +130,38 @@ class ProductService:
         variant = await self._variants.get(id)
         if variant.product_id != product_id:
             raise _invalid(f"variant '{id}' belongs to another product", "/id")
-        changes = data.changes()
-        if data.metadata is not UNSET:
-            bounded_metadata(data.metadata)
-        if data.options is not UNSET:
-            _check_options(product, data.options, "/options")
-        if data.prices is not UNSET:
-            changes.pop("prices")
-            _reprice(variant, data.prices, "/prices")
-        _apply(variant, changes)
-        product.updated_at = variant.updated_at = utc_now()
+        _change(product, variant, data, "")
+        product.updated_at = utc_now()
         await self._session.flush()
+
+    async def batch_variants(self, product_id: UUID, data: BatchVariants) -> dict[UUID, int]:
+        """Remove, change and add variants; answers the stock that the new ones begin with.
+
+        Removing comes first, so that a new variant may take over the number of an old one.
+        """
+        product = await self._products.get(product_id)
+        known = {variant.id: variant for variant in product.variants}
+
+        def find(id: UUID, pointer: str) -> ProductVariant:
+            if id not in known:
+                raise _invalid(f"the product has no variant '{id}'", pointer)
+            return known[id]
+
+        for number, id in enumerate(data.delete):
+            product.variants.remove(find(id, f"/delete/{number}"))
+            del known[id]
+        await self._session.flush()
+        for number, item in enumerate(data.update):
+            variant = find(item.id, f"/update/{number}/id")
+            _change(product, variant, item, f"/update/{number}")
+        stock: dict[UUID, int] = {}
+        for number, new in enumerate(data.create):
+            variant = _variant(product, new, len(product.variants), f"/create/{number}")
+            product.variants.append(variant)
+            stock[variant.id] = new.inventory_quantity
+        product.updated_at = utc_now()
+        await self._session.flush()
+        return stock
 
     async def remove_variant(self, product_id: UUID, id: UUID) -> None:
         product = await self._products.get(product_id)
@@ -185,11 +204,23 @@ def _variant(product: Product, data: CreateVariant, rank: int, pointer: str) -> 
         manage_inventory=data.manage_inventory,
         allow_backorder=data.allow_backorder,
         weight=data.weight,
-        metadata_=bounded_metadata(data.metadata, f"{pointer}/metadata".removeprefix("/")),
+        metadata_=data.metadata,
         prices=[],
     )
     _reprice(variant, data.prices, f"{pointer}/prices")
     return variant
+
+
+def _change(product: Product, variant: ProductVariant, data: UpdateVariant, pointer: str) -> None:
+    changes = data.changes()
+    changes.pop("id", None)
+    if data.options is not UNSET:
+        _check_options(product, data.options, f"{pointer}/options")
+    if data.prices is not UNSET:
+        changes.pop("prices")
+        _reprice(variant, data.prices, f"{pointer}/prices")
+    _apply(variant, changes)
+    variant.updated_at = utc_now()
 
 
 def _check_titles(options: Sequence[OptionInput]) -> None:
@@ -237,7 +268,7 @@ class CollectionService:
             id=id,
             title=data.title,
             handle=data.handle or slugify(data.title, str(id)),
-            metadata_=bounded_metadata(data.metadata),
+            metadata_=data.metadata,
         )
         self._session.add(collection)
         await self._session.flush()
@@ -245,8 +276,6 @@ class CollectionService:
 
     async def update(self, id: UUID, data: UpdateCollection) -> None:
         collection = await self._collections.get(id)
-        if data.metadata is not UNSET:
-            bounded_metadata(data.metadata)
         _apply(collection, data.changes())
         await self._session.flush()
 
@@ -271,7 +300,7 @@ class CategoryService:
             is_active=data.is_active,
             rank=data.rank,
             parent_category_id=data.parent_category_id,
-            metadata_=bounded_metadata(data.metadata),
+            metadata_=data.metadata,
         )
         self._session.add(category)
         await self._session.flush()
@@ -286,8 +315,6 @@ class CategoryService:
             await self._categories.get(parent)
             if await self._categories.is_below(parent, id):
                 raise _invalid("a category cannot lie under itself", "/parent_category_id")
-        if data.metadata is not UNSET:
-            bounded_metadata(data.metadata)
         _apply(category, data.changes())
         await self._session.flush()
 

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from litestar import Controller, Response, get
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath
 
 from impact.domains.catalog import cache, read
 from impact.domains.catalog.schemas import (
@@ -14,13 +14,16 @@ from impact.domains.catalog.schemas import (
     StoreProductList,
     StoreProductResponse,
 )
+from impact.engine.http.contract import listing
 from impact.engine.http.dependencies import (
     Context,
     CurrencyParameter,
     Engine,
     Fields,
+    Many,
     Paging,
     Search,
+    Word,
 )
 from impact.engine.http.routes import list_of, one_of
 from impact.engine.security.permissions import public
@@ -31,7 +34,7 @@ class StoreProducts(Controller):
     path = "/products"
     tags = ("Store products",)
 
-    @get(opt=public())
+    @get(opt=public() | listing(read.store_products))
     async def list_products(
         self,
         context: Context,
@@ -40,11 +43,11 @@ class StoreProducts(Controller):
         q: Search = None,
         fields: Fields = None,
         currency_code: CurrencyParameter = None,
-        id: FromQuery[list[UUID] | None] = None,
-        handle: FromQuery[list[str] | None] = None,
-        collection_id: FromQuery[list[UUID] | None] = None,
-        category_id: FromQuery[list[UUID] | None] = None,
-        tag: FromQuery[list[str] | None] = None,
+        id: Many[UUID] = None,
+        handle: Many[Word] = None,
+        collection_id: Many[UUID] = None,
+        category_id: Many[UUID] = None,
+        tag: Many[Word] = None,
     ) -> Response[StoreProductList]:
         filters = {
             "q": like_pattern(q),
@@ -64,6 +67,7 @@ class StoreProducts(Controller):
             filters=filters,
             currency_code=currency_code or context.currency_code,
             cached=cache.products,
+            shared=True,
         )
 
     @get("/{id:uuid}", opt=public())
@@ -84,6 +88,7 @@ class StoreProducts(Controller):
             fields=fields,
             currency_code=currency_code or context.currency_code,
             cached=cache.products,
+            shared=True,
         )
 
 
@@ -91,14 +96,14 @@ class StoreCollections(Controller):
     path = "/collections"
     tags = ("Store collections",)
 
-    @get(opt=public())
+    @get(opt=public() | listing(read.collections))
     async def list_collections(
         self,
         context: Context,
         runtime: Engine,
         paging: Paging,
         fields: Fields = None,
-        handle: FromQuery[list[str] | None] = None,
+        handle: Many[Word] = None,
     ) -> Response[CollectionList]:
         return await list_of(
             read.collections,
@@ -109,6 +114,7 @@ class StoreCollections(Controller):
             fields=fields,
             filters={"handle": handle},
             cached=cache.collections,
+            shared=True,
         )
 
     @get("/{id:uuid}", opt=public())
@@ -123,6 +129,7 @@ class StoreCollections(Controller):
             id,
             fields=fields,
             cached=cache.collections,
+            shared=True,
         )
 
 
@@ -130,15 +137,15 @@ class StoreCategories(Controller):
     path = "/product-categories"
     tags = ("Store categories",)
 
-    @get(opt=public())
+    @get(opt=public() | listing(read.store_categories))
     async def list_categories(
         self,
         context: Context,
         runtime: Engine,
         paging: Paging,
         fields: Fields = None,
-        handle: FromQuery[list[str] | None] = None,
-        parent_category_id: FromQuery[list[UUID] | None] = None,
+        handle: Many[Word] = None,
+        parent_category_id: Many[UUID] = None,
     ) -> Response[CategoryList]:
         return await list_of(
             read.store_categories,
@@ -149,6 +156,7 @@ class StoreCategories(Controller):
             fields=fields,
             filters={"handle": handle, "parent_category_id": parent_category_id},
             cached=cache.categories,
+            shared=True,
         )
 
     @get("/{id:uuid}", opt=public())
@@ -163,4 +171,5 @@ class StoreCategories(Controller):
             id,
             fields=fields,
             cached=cache.categories,
+            shared=True,
         )

@@ -1,10 +1,9 @@
 """The routes to customers and their addresses, for staff."""
 
-from typing import Annotated
 from uuid import UUID
 
 from litestar import Controller, Response, delete, get, post
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from impact.domains.customers import read
 from impact.domains.customers.schemas import (
@@ -20,21 +19,19 @@ from impact.domains.customers.schemas import (
 )
 from impact.domains.customers.service import AddressService, CustomerService
 from impact.engine.http import responses
-from impact.engine.http.dependencies import Context, Engine, Paging
-from impact.engine.http.routes import list_of, one_of, written
+from impact.engine.http.contract import listing
+from impact.engine.http.dependencies import Context, Engine, Fields, Many, Paging, Search, Word
+from impact.engine.http.routes import changing, list_of, one_of, written
 from impact.engine.schemas import Deleted
 from impact.engine.security.permissions import requires
 from impact.engine.text import like_pattern
-
-Search = Annotated[str | None, QueryParameter(max_length=200)]
-Fields = Annotated[str | None, QueryParameter(max_length=1000)]
 
 
 class AdminCustomers(Controller):
     path = "/customers"
     tags = ("Admin customers",)
 
-    @get(opt=requires("customer:read"))
+    @get(opt=requires("customer:read") | listing(read.customers))
     async def list_customers(
         self,
         context: Context,
@@ -42,8 +39,8 @@ class AdminCustomers(Controller):
         paging: Paging,
         q: Search = None,
         fields: Fields = None,
-        id: FromQuery[list[UUID] | None] = None,
-        email: FromQuery[list[str] | None] = None,
+        id: Many[UUID] = None,
+        email: Many[Word] = None,
         has_account: FromQuery[bool | None] = None,
     ) -> Response[CustomerList]:
         filters = {
@@ -74,7 +71,7 @@ class AdminCustomers(Controller):
     async def update_customer(
         self, context: Context, runtime: Engine, id: FromPath[UUID], data: JSONBody[UpdateCustomer]
     ) -> Response[CustomerResponse]:
-        async with runtime.database.write(context) as session:
+        async with changing(read.customers, "customer", runtime, context, id) as session:
             await CustomerService(session).update(id, data)
             return await written(read.customers, "customer", session, id)
 
@@ -82,11 +79,11 @@ class AdminCustomers(Controller):
     async def delete_customer(
         self, context: Context, runtime: Engine, id: FromPath[UUID]
     ) -> Response[Deleted]:
-        async with runtime.database.write(context) as session:
+        async with changing(read.customers, "customer", runtime, context, id) as session:
             await CustomerService(session).remove(id)
         return responses.deleted("customer", id)
 
-    @get("/{id:uuid}/addresses", opt=requires("customer:read"))
+    @get("/{id:uuid}/addresses", opt=requires("customer:read") | listing(read.addresses))
     async def list_addresses(
         self,
         context: Context,
@@ -110,7 +107,7 @@ class AdminCustomers(Controller):
     async def add_address(
         self, context: Context, runtime: Engine, id: FromPath[UUID], data: JSONBody[AddressInput]
     ) -> Response[CustomerResponse]:
-        async with runtime.database.write(context) as session:
+        async with changing(read.customers, "customer", runtime, context, id) as session:
             await AddressService(session, id).add(data)
             return await written(read.customers, "customer", session, id)
 
@@ -138,7 +135,7 @@ class AdminCustomers(Controller):
         address_id: FromPath[UUID],
         data: JSONBody[UpdateAddress],
     ) -> Response[CustomerResponse]:
-        async with runtime.database.write(context) as session:
+        async with changing(read.customers, "customer", runtime, context, id) as session:
             await AddressService(session, id).update(address_id, data)
             return await written(read.customers, "customer", session, id)
 
@@ -148,7 +145,7 @@ class AdminCustomers(Controller):
     async def delete_address(
         self, context: Context, runtime: Engine, id: FromPath[UUID], address_id: FromPath[UUID]
     ) -> Response[AddressDeleted]:
-        async with runtime.database.write(context) as session:
+        async with changing(read.customers, "customer", runtime, context, id) as session:
             await AddressService(session, id).remove(address_id)
             parent = await read.customers.one(session, id)
         return responses.deleted("customer_address", address_id, parent=parent)

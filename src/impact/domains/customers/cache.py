@@ -1,6 +1,6 @@
-"""Customers are not cached: each page is seen by one person."""
+"""Customers are not cached, as each page is seen by one person; whether one has an account is."""
 
-from impact.engine.cache.invalidation import declare
+from impact.engine.cache.invalidation import Effect, declare
 
-declare("customer")
+declare("customer", Effect("customer", "id"))
 declare("address")

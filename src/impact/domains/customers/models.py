@@ -1,5 +1,6 @@
 """Customers and their addresses."""
 
+import datetime as dt
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +33,7 @@ class Customer(Entity):
             postgresql_where=text("external_id IS NOT NULL"),
         ),
         tenant_index(text("created_at DESC"), text("id DESC"), name="ix_customer_created"),
+        # Read by customer_ids_by_email, as row-level security keeps it from everybody else.
         tenant_index(text("lower(email)"), name="ix_customer_email"),
     )
 
@@ -42,6 +44,13 @@ class Customer(Entity):
     phone: Mapped[str | None]
     has_account: Mapped[bool] = mapped_column(server_default=text("false"), default=False)
     password_hash: Mapped[str | None] = mapped_column(info=SECRET)
+    tokens_after: Mapped[dt.datetime | None]
+    """Tokens given before open nothing."""
+    logins_ended: Mapped[dict[str, float]] = mapped_column(
+        JSONB, server_default=text("'{}'"), default=dict
+    )
+    """Logins ended alone (``Claims.login``), with when the last token of each has run out, in
+    seconds since 1970."""
     external_id: Mapped[str | None]
     metadata_: Mapped[dict[str, Any] | None] = mapped_column("metadata", JSONB)
 

@@ -27,7 +27,7 @@ customers = ReadModel(
     filters={
         "q": "lower(coalesce(c.email, '') || ' ' || coalesce(c.first_name, '') || ' '"
         " || coalesce(c.last_name, '') || ' ' || coalesce(c.company_name, '')) LIKE lower(:q)",
-        "email": "lower(c.email) = ANY(:email)",
+        "email": "c.id = ANY(ARRAY(SELECT customer_ids_by_email(:email)))",
         "has_account": "c.has_account = :has_account",
     },
     noun="Customer",

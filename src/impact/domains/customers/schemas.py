@@ -6,19 +6,22 @@ from uuid import UUID
 from msgspec import UNSET, Meta, UnsetType
 
 from impact.engine.schemas import (
+    NO_NUL,
     Country,
     Email,
     Input,
+    InputWithMetadata,
     Metadata,
     Output,
     PageOut,
     Password,
     Patch,
+    PatchWithMetadata,
     ShortText,
     Timestamp,
 )
 
-Phone = Annotated[str, Meta(min_length=1, max_length=64)]
+Phone = Annotated[str, Meta(min_length=1, max_length=64, pattern=NO_NUL)]
 
 
 class Register(Input):
@@ -28,23 +31,21 @@ class Register(Input):
     last_name: ShortText | None = None
 
 
-class CreateCustomer(Input):
+class CreateCustomer(InputWithMetadata, kw_only=True):
     email: Email
     first_name: ShortText | None = None
     last_name: ShortText | None = None
     company_name: ShortText | None = None
     phone: Phone | None = None
-    metadata: Metadata | None = None
 
 
-class UpdateOwnCustomer(Patch):
+class UpdateOwnCustomer(PatchWithMetadata, kw_only=True):
     """What customers change of themselves."""
 
     first_name: ShortText | UnsetType | None = UNSET
     last_name: ShortText | UnsetType | None = UNSET
     company_name: ShortText | UnsetType | None = UNSET
     phone: Phone | UnsetType | None = UNSET
-    metadata: Metadata | UnsetType | None = UNSET
 
 
 class UpdateCustomer(UpdateOwnCustomer):

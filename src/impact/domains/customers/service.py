@@ -20,7 +20,6 @@ from impact.domains.customers.schemas import (
 )
 from impact.engine.db.base import new_id, utc_now
 from impact.engine.db.session import WriteSession
-from impact.engine.schemas import bounded_metadata
 from impact.errors import ConflictError, InvalidDataError, NotAllowedError, NotFoundError, Problem
 
 MOST_ADDRESSES = 100
@@ -64,7 +63,7 @@ class CustomerService:
             last_name=data.last_name,
             company_name=data.company_name,
             phone=data.phone,
-            metadata_=bounded_metadata(data.metadata),
+            metadata_=data.metadata,
         )
         self._session.add(customer)
         await self._session.flush()
@@ -96,7 +95,7 @@ class CustomerService:
 
     async def _apply(self, customer: Customer, changes: dict[str, Any]) -> None:
         if "metadata" in changes:
-            changes["metadata_"] = bounded_metadata(changes.pop("metadata"))
+            changes["metadata_"] = changes.pop("metadata")
         for name, value in changes.items():
             setattr(customer, name, value)
         await self._session.flush()

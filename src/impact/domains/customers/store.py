@@ -6,11 +6,10 @@ outlives the customer it was given to, so each route looks whether there still i
 
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Annotated
 from uuid import UUID
 
 from litestar import Controller, Response, delete, get, post
-from litestar.params import FromPath, JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody
 
 from impact.context import Actor, ActorKind, RequestContext
 from impact.domains.customers import read
@@ -30,13 +29,13 @@ from impact.domains.identity.access import customer, shop_guard
 from impact.domains.identity.login import TokenResponse
 from impact.engine.db.session import ReadSession, WriteSession
 from impact.engine.http import responses
-from impact.engine.http.dependencies import Context, Engine, Paging
+from impact.engine.http.contract import listing
+from impact.engine.http.dependencies import Context, Engine, Fields, Paging
+from impact.engine.http.limits import counted_as
 from impact.engine.http.routes import written
 from impact.engine.runtime import Runtime
 from impact.engine.security.permissions import public
 from impact.errors import NotFoundError, UnauthorizedError
-
-Fields = Annotated[str | None, QueryParameter(max_length=1000)]
 
 
 def _caller(context: RequestContext) -> UUID:
@@ -65,6 +64,7 @@ async def _writing(runtime: Runtime, context: RequestContext) -> AsyncIterator[W
 class CustomerRegistration(Controller):
     path = "/auth/customer/emailpass"
     tags = ("Authentication",)
+    opt = counted_as("login")
 
     @post("/register", opt=public(), guards=[shop_guard], status_code=200)
     async def register(
@@ -108,7 +108,7 @@ class StoreCustomers(Controller):
             await CustomerService(session).update(_caller(context), data)
             return await written(read.customers, "customer", session, _caller(context))
 
-    @get("/me/addresses", opt=customer())
+    @get("/me/addresses", opt=customer() | listing(read.addresses))
     async def list_addresses(
         self, context: Context, runtime: Engine, paging: Paging, fields: Fields = None
     ) -> Response[AddressList]:
@@ -155,4 +155,4 @@ class StoreCustomers(Controller):
         async with _writing(runtime, context) as session:
             await AddressService(session, _caller(context)).remove(id)
             parent = await _own(session)
-        return responses.deleted("customer_address", id, parent=parent)
+        return responses.deleted("address", id, parent=parent)

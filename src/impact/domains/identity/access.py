@@ -14,12 +14,20 @@ from litestar.handlers import BaseRouteHandler
 
 from impact.context import HEADQUARTERS, Actor, ActorKind, RequestContext
 from impact.domains.identity import cache
-from impact.domains.identity.cache import KeyAccess, KeyGrant, UserAccess, UserGrant
+from impact.domains.identity.cache import (
+    AccountGrant,
+    CustomerGrant,
+    KeyAccess,
+    KeyGrant,
+    UserAccess,
+    UserGrant,
+)
 from impact.domains.identity.lookup import look_up_cached
 from impact.domains.tenants import cache as tenants
 from impact.domains.tenants.cache import TenantConfig
 from impact.engine.cache.keys import make_key
 from impact.engine.db.statements import Statement
+from impact.engine.http.limits import charge
 from impact.engine.http.middleware import NO_TENANT, context_of
 from impact.engine.runtime import Runtime
 from impact.engine.security.permissions import PERMISSION_KEY, PUBLIC, PermissionSet
@@ -40,7 +48,8 @@ CUSTOMER = "customer"
 _USER_ACCESS = Statement(
     "identity.user_access",
     """
-    SELECT u.is_active,
+    SELECT u.is_active, coalesce(extract(epoch FROM u.tokens_after), 0)::float8 AS tokens_after,
+           array(SELECT jsonb_object_keys(u.logins_ended)) AS logins_ended,
            coalesce(array_agg(DISTINCT p.permission) FILTER (WHERE p.permission IS NOT NULL),
                     '{}') AS held,
            coalesce(array_agg(DISTINCT p.permission) FILTER (WHERE a.spans_tenants
@@ -49,7 +58,7 @@ _USER_ACCESS = Statement(
     LEFT JOIN role_assignment a ON a.tenant_id = u.tenant_id AND a.user_id = u.id
     LEFT JOIN rbac_policy p ON p.tenant_id = a.tenant_id AND p.role_id = a.role_id
     WHERE u.tenant_id = :tenant_id AND u.id = :user_id
-    GROUP BY u.is_active
+    GROUP BY u.is_active, u.tokens_after, u.logins_ended
     """,
 )
 _KEY_ACCESS = Statement(
@@ -64,7 +73,17 @@ _KEY_ACCESS = Statement(
     """,
 )
 _TENANT = Statement(
-    "tenants.by_slug", "SELECT status, currency_code FROM tenant WHERE id = :tenant_id"
+    "tenants.by_slug",
+    "SELECT status, currency_code, allowed_origins FROM tenant WHERE id = :tenant_id",
+)
+_CUSTOMER_ACCESS = Statement(
+    "identity.customer_access",
+    """
+    SELECT coalesce(extract(epoch FROM tokens_after), 0)::float8 AS tokens_after,
+           array(SELECT jsonb_object_keys(logins_ended)) AS logins_ended
+    FROM customer
+    WHERE tenant_id = :tenant_id AND id = :customer_id AND has_account
+    """,
 )
 
 
@@ -88,6 +107,7 @@ async def admin_guard(
     context = context_of(connection)
     permissions = await _admit_staff(connection, context)
     connection.scope["state"]["permissions"] = permissions
+    await charge(connection, context, handler)
     _need_mark(permissions, handler)
 
 
@@ -97,7 +117,9 @@ async def platform_guard(
     """Lets in staff of headquarters alone: what these routes show is of all shops."""
     if _asks_for_methods(connection, handler):
         return
-    await admit_platform(connection, context_of(connection), handler)
+    context = context_of(connection)
+    await admit_platform(connection, context, handler)
+    await charge(connection, context, handler)
 
 
 async def admit_platform(
@@ -168,6 +190,8 @@ async def store_guard(
         context.actor = runtime.tokens.read(bearer, ActorKind.CUSTOMER, context)
         if context.actor.tenant != context.tenant:
             raise TenantMismatchError("this token belongs to another shop")
+        await require_customer(runtime, context)
+    await charge(connection, context, handler)
     if mark is None:
         raise ImpactError(f"route {handler.handler_name} carries no mark")
     if mark == CUSTOMER and context.actor.kind is not ActorKind.CUSTOMER:
@@ -200,11 +224,13 @@ async def admit_tenant(runtime: Runtime, context: RequestContext) -> None:
         message = f"the shop '{context.tenant}' is {config.status}"
         raise ForbiddenError(message, code="tenant_inactive")
     context.currency_code = config.currency_code
+    context.allowed_origins = config.allowed_origins
     context.admitted = True
 
 
 def _config(row: asyncpg.Record) -> TenantConfig:
-    return TenantConfig(row["status"], row["currency_code"])
+    origins = frozenset(row["allowed_origins"])
+    return TenantConfig(row["status"], row["currency_code"], origins)
 
 
 async def _admit_user(runtime: Runtime, context: RequestContext, token: str) -> PermissionSet:
@@ -212,25 +238,67 @@ async def _admit_user(runtime: Runtime, context: RequestContext, token: str) -> 
     target = actor.tenant if context.tenant == NO_TENANT else context.tenant
     if actor.tenant not in (target, HEADQUARTERS):
         raise TenantMismatchError(f"this token is for '{actor.tenant}', not for '{target}'")
-    access = await user_access(runtime, context, actor)
-    if access is None or not access.grant.is_active:
-        raise UnauthorizedError("this user can no longer log in")
+    access = await _require_user(runtime, context, actor)
     context.tenant = target
     await admit_tenant(runtime, context)
     return access.held if actor.tenant == target else access.spanning
 
 
+async def _require_user(runtime: Runtime, context: RequestContext, actor: Actor) -> UserAccess:
+    """Raises UnauthorizedError where the user is gone, inactive, or ended the token."""
+    access = await user_access(runtime, context, actor)
+    if access is None or not access.grant.is_active:
+        raise UnauthorizedError("this user can no longer log in")
+    _require_current(context, access.grant)
+    return access
+
+
 async def user_access(runtime: Runtime, context: RequestContext, actor: Actor) -> UserAccess | None:
     """What a user may do at home and elsewhere, compiled: once per change of their tenant's
     roles, wherever the change was made. None for a user who is gone."""
-    key = make_key(actor.tenant, "rbac", actor.id, "permissions")
+    key = make_key(actor.tenant, "rbac", actor.id, "grant")
     return await look_up_cached(
         runtime, cache.users, key, context, _USER_ACCESS, _user, user_id=actor.id
     )
 
 
 def _user(row: asyncpg.Record) -> UserAccess:
-    return UserAccess(UserGrant(row["is_active"], row["held"], row["spanning"]))
+    ended = row["tokens_after"], frozenset(row["logins_ended"])
+    return UserAccess(UserGrant(*ended, row["is_active"], row["held"], row["spanning"]))
+
+
+async def require_customer(runtime: Runtime, context: RequestContext) -> None:
+    """Raise UnauthorizedError where the customer has no account, or ended the token."""
+    id = context.actor.id
+    key = make_key(context.tenant, "customer", id, "grant")
+    grant = await look_up_cached(
+        runtime,
+        cache.customers,
+        key,
+        context,
+        _CUSTOMER_ACCESS,
+        _customer,
+        row_id=id,
+        customer_id=id,
+    )
+    if grant is None:
+        raise UnauthorizedError("this customer has no account any more")
+    _require_current(context, grant)
+
+
+def _customer(row: asyncpg.Record) -> CustomerGrant:
+    return CustomerGrant(row["tokens_after"], frozenset(row["logins_ended"]))
+
+
+def _require_current(context: RequestContext, grant: AccountGrant) -> None:
+    """Raise UnauthorizedError for a token of a login that was ended, or of before its account
+    ended all it had."""
+    claims = context.claims
+    if claims is None:
+        return
+    alone = bool(grant.logins_ended) and claims.login in grant.logins_ended
+    if alone or claims.issued < grant.tokens_after:
+        raise UnauthorizedError("this token was ended; log in again")
 
 
 async def _admit_key(runtime: Runtime, context: RequestContext, token: str) -> PermissionSet:
@@ -282,3 +350,24 @@ def _bearer(scheme: str, credentials: str) -> str:
         except ValueError:
             raise UnauthorizedError("the Authorization header cannot be read") from None
     raise UnauthorizedError("send a token: Authorization: Bearer ...")
+
+
+async def account_guard(
+    connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
+) -> None:
+    """Lets in whoever shows a valid token, of staff or of a customer, to their own account."""
+    context = context_of(connection)
+    runtime: Runtime = connection.app.state.runtime
+    scheme, _, credentials = connection.headers.get("authorization", "").partition(" ")
+    token = _bearer(scheme, credentials.strip())
+    try:
+        context.actor = runtime.tokens.read(token, ActorKind.USER, context)
+    except UnauthorizedError:
+        context.actor = runtime.tokens.read(token, ActorKind.CUSTOMER, context)
+    # Staff of headquarters may name the shop that they act on; their account is at home.
+    context.tenant = context.actor.tenant
+    if context.actor.kind is ActorKind.USER:
+        await _require_user(runtime, context, context.actor)
+    else:
+        await require_customer(runtime, context)
+    await admit_tenant(runtime, context)

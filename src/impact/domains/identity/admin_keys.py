@@ -1,11 +1,11 @@
 """The routes to API keys, for staff."""
 
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 import msgspec
 from litestar import Controller, Request, Response, delete, get, post
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from impact.domains.identity import read
 from impact.domains.identity.access import permissions_of
@@ -20,21 +20,19 @@ from impact.domains.identity.schemas import (
     NewApiKeyResponse,
 )
 from impact.engine.http import responses
-from impact.engine.http.dependencies import Context, Engine, Paging
-from impact.engine.http.routes import list_of, one_of, written
+from impact.engine.http.contract import listing
+from impact.engine.http.dependencies import Context, Engine, Fields, Many, Paging, Search
+from impact.engine.http.routes import changing, list_of, one_of, written
 from impact.engine.schemas import Deleted
 from impact.engine.security.permissions import requires
 from impact.engine.text import like_pattern
-
-Search = Annotated[str | None, QueryParameter(max_length=200)]
-Fields = Annotated[str | None, QueryParameter(max_length=1000)]
 
 
 class AdminApiKeys(Controller):
     path = "/api-keys"
     tags = ("Admin API keys",)
 
-    @get(opt=requires("api-key:read"))
+    @get(opt=requires("api-key:read") | listing(read.api_keys))
     async def list_api_keys(
         self,
         context: Context,
@@ -42,10 +40,10 @@ class AdminApiKeys(Controller):
         paging: Paging,
         q: Search = None,
         fields: Fields = None,
-        id: FromQuery[list[UUID] | None] = None,
+        id: Many[UUID] = None,
         type: FromQuery[KeyType | None] = None,
         revoked: FromQuery[bool | None] = None,
-        role_id: FromQuery[list[UUID] | None] = None,
+        role_id: Many[UUID] = None,
     ) -> Response[ApiKeyList]:
         filters = {
             "q": like_pattern(q) if q else None,
@@ -86,7 +84,7 @@ class AdminApiKeys(Controller):
         runtime: Engine,
         id: FromPath[UUID],
     ) -> Response[ApiKeyResponse]:
-        async with runtime.database.write(context) as session:
+        async with changing(read.api_keys, "api_key", runtime, context, id) as session:
             await ApiKeyService(session, permissions_of(request)).revoke(id)
             return await written(read.api_keys, "api_key", session, id)
 
@@ -98,6 +96,6 @@ class AdminApiKeys(Controller):
         runtime: Engine,
         id: FromPath[UUID],
     ) -> Response[Deleted]:
-        async with runtime.database.write(context) as session:
+        async with changing(read.api_keys, "api_key", runtime, context, id) as session:
             await ApiKeyService(session, permissions_of(request)).remove(id)
         return responses.deleted("api_key", id)

@@ -1,10 +1,10 @@
 """The routes to roles, their policies and permission checks, for staff."""
 
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 from litestar import Controller, Request, Response, delete, get, post
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody
 
 from impact.domains.identity import read
 from impact.domains.identity.access import permissions_of
@@ -22,22 +22,20 @@ from impact.domains.identity.schemas import (
 )
 from impact.domains.identity.service import RoleService
 from impact.engine.http import responses
-from impact.engine.http.dependencies import Context, Engine, Paging
-from impact.engine.http.routes import list_of, one_of, written
+from impact.engine.http.contract import listing
+from impact.engine.http.dependencies import Context, Engine, Fields, Many, Paging, Search, Word
+from impact.engine.http.routes import changing, list_of, one_of, written
 from impact.engine.schemas import Deleted
 from impact.engine.security.permissions import public, requires
 from impact.engine.text import like_pattern
 from impact.errors import ForbiddenError
-
-Search = Annotated[str | None, QueryParameter(max_length=200)]
-Fields = Annotated[str | None, QueryParameter(max_length=1000)]
 
 
 class AdminRoles(Controller):
     path = "/roles"
     tags = ("Admin roles",)
 
-    @get(opt=requires("role:read"))
+    @get(opt=requires("role:read") | listing(read.roles))
     async def list_roles(
         self,
         context: Context,
@@ -45,8 +43,8 @@ class AdminRoles(Controller):
         paging: Paging,
         q: Search = None,
         fields: Fields = None,
-        id: FromQuery[list[UUID] | None] = None,
-        name: FromQuery[list[str] | None] = None,
+        id: Many[UUID] = None,
+        name: Many[Word] = None,
     ) -> Response[RoleList]:
         filters = {"q": like_pattern(q) if q else None, "id": id, "name": name}
         return await list_of(
@@ -80,7 +78,7 @@ class AdminRoles(Controller):
         id: FromPath[UUID],
         data: JSONBody[UpdateRole],
     ) -> Response[RoleResponse]:
-        async with runtime.database.write(context) as session:
+        async with changing(read.roles, "role", runtime, context, id) as session:
             await RoleService(session, permissions_of(request)).update(id, data)
             return await written(read.roles, "role", session, id)
 
@@ -92,7 +90,7 @@ class AdminRoles(Controller):
         runtime: Engine,
         id: FromPath[UUID],
     ) -> Response[Deleted]:
-        async with runtime.database.write(context) as session:
+        async with changing(read.roles, "role", runtime, context, id) as session:
             await RoleService(session, permissions_of(request)).remove(id)
         return responses.deleted("role", id)
 
@@ -101,16 +99,16 @@ class AdminPolicies(Controller):
     path = "/policies"
     tags = ("Admin roles",)
 
-    @get(opt=requires("policy:read"))
+    @get(opt=requires("policy:read") | listing(read.policies))
     async def list_policies(
         self,
         context: Context,
         runtime: Engine,
         paging: Paging,
         fields: Fields = None,
-        id: FromQuery[list[UUID] | None] = None,
-        role_id: FromQuery[list[UUID] | None] = None,
-        permission: FromQuery[list[str] | None] = None,
+        id: Many[UUID] = None,
+        role_id: Many[UUID] = None,
+        permission: Many[Word] = None,
     ) -> Response[PolicyList]:
         filters = {"id": id, "role_id": role_id, "permission": permission}
         return await list_of(
@@ -143,7 +141,7 @@ class AdminPolicies(Controller):
         runtime: Engine,
         id: FromPath[UUID],
     ) -> Response[Deleted]:
-        async with runtime.database.write(context) as session:
+        async with changing(read.policies, "policy", runtime, context, id) as session:
             await RoleService(session, permissions_of(request)).remove_policy(id)
         return responses.deleted("policy", id)
 

@@ -1,10 +1,10 @@
 """The routes to users and the roles they hold, for staff."""
 
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 from litestar import Controller, Request, Response, delete, get, post
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import UNSET
 
 from impact.context import ActorKind
@@ -20,22 +20,20 @@ from impact.domains.identity.schemas import (
 )
 from impact.domains.identity.service import UserService
 from impact.engine.http import responses
-from impact.engine.http.dependencies import Context, Engine, Paging
-from impact.engine.http.routes import list_of, one_of, written
+from impact.engine.http.contract import listing
+from impact.engine.http.dependencies import Context, Engine, Fields, Many, Paging, Search, Word
+from impact.engine.http.routes import changing, list_of, one_of, written
 from impact.engine.schemas import Deleted
 from impact.engine.security.permissions import public, requires
 from impact.engine.text import like_pattern
 from impact.errors import NotFoundError
-
-Search = Annotated[str | None, QueryParameter(max_length=200)]
-Fields = Annotated[str | None, QueryParameter(max_length=1000)]
 
 
 class AdminUsers(Controller):
     path = "/users"
     tags = ("Admin users",)
 
-    @get(opt=requires("user:read"))
+    @get(opt=requires("user:read") | listing(read.users))
     async def list_users(
         self,
         context: Context,
@@ -43,10 +41,10 @@ class AdminUsers(Controller):
         paging: Paging,
         q: Search = None,
         fields: Fields = None,
-        id: FromQuery[list[UUID] | None] = None,
-        email: FromQuery[list[str] | None] = None,
+        id: Many[UUID] = None,
+        email: Many[Word] = None,
         is_active: FromQuery[bool | None] = None,
-        role_id: FromQuery[list[UUID] | None] = None,
+        role_id: Many[UUID] = None,
     ) -> Response[UserList]:
         filters = {
             "q": like_pattern(q) if q else None,
@@ -101,7 +99,7 @@ class AdminUsers(Controller):
         password_hash = None
         if data.password is not UNSET:
             password_hash = await runtime.passwords.hash(data.password)
-        async with runtime.database.write(context) as session:
+        async with changing(read.users, "user", runtime, context, id) as session:
             await UserService(session, permissions_of(request)).update(id, data, password_hash)
             return await written(read.users, "user", session, id)
 
@@ -113,11 +111,11 @@ class AdminUsers(Controller):
         runtime: Engine,
         id: FromPath[UUID],
     ) -> Response[Deleted]:
-        async with runtime.database.write(context) as session:
+        async with changing(read.users, "user", runtime, context, id) as session:
             await UserService(session, permissions_of(request)).remove(id)
         return responses.deleted("user", id)
 
-    @get("/{id:uuid}/roles", opt=requires("user:read"))
+    @get("/{id:uuid}/roles", opt=requires("user:read") | listing(read.held_roles))
     async def list_user_roles(
         self, context: Context, runtime: Engine, paging: Paging, id: FromPath[UUID]
     ) -> Response[HeldRoleList]:
@@ -140,7 +138,7 @@ class AdminUsers(Controller):
         id: FromPath[UUID],
         data: JSONBody[AssignRole],
     ) -> Response[UserResponse]:
-        async with runtime.database.write(context) as session:
+        async with changing(read.users, "user", runtime, context, id) as session:
             await UserService(session, permissions_of(request)).assign(id, data)
             return await written(read.users, "user", session, id)
 
@@ -153,6 +151,6 @@ class AdminUsers(Controller):
         id: FromPath[UUID],
         role_id: FromPath[UUID],
     ) -> Response[Deleted]:
-        async with runtime.database.write(context) as session:
+        async with changing(read.users, "user", runtime, context, id) as session:
             await UserService(session, permissions_of(request)).unassign(id, role_id)
         return responses.deleted("role_assignment", role_id)

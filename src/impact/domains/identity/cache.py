@@ -6,7 +6,7 @@ One tag a tenant: a role is changed rarely, and read at each request.
 import msgspec
 
 from impact.engine.cache.invalidation import Effect, declare
-from impact.engine.cache.kinds import Kind, TtlClass
+from impact.engine.cache.kinds import Kind, TtlClass, struct_kind
 from impact.engine.db.consistency import FRESH
 from impact.engine.security.permissions import PermissionSet
 
@@ -17,12 +17,24 @@ declare("role_assignment", Effect("rbac"))
 declare("api_key", Effect("rbac"))
 
 
-class UserGrant(msgspec.Struct, frozen=True, array_like=True):
+class AccountGrant(msgspec.Struct, frozen=True, array_like=True):
+    """Which of an account's tokens are void: those issued before ``tokens_after`` (seconds since
+    1970), and those of a login that was ended alone (``Claims.login``)."""
+
+    tokens_after: float
+    logins_ended: frozenset[str]
+
+
+class UserGrant(AccountGrant, frozen=True, array_like=True):
     """What a user holds at home, and what of it in every shop."""
 
     is_active: bool
     held: list[str]
     spanning: list[str]
+
+
+class CustomerGrant(AccountGrant, frozen=True, array_like=True):
+    """That a customer has an account."""
 
 
 class KeyGrant(msgspec.Struct, frozen=True, array_like=True):
@@ -76,3 +88,4 @@ api_keys: Kind[KeyAccess] = Kind(
     consistency=FRESH,
     negative=False,
 )
+customers = struct_kind("customer", TtlClass.RBAC, CustomerGrant, consistency=FRESH)

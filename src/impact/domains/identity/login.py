@@ -13,6 +13,7 @@ from impact.domains.identity.lookup import look_up
 from impact.engine.changes.events import LOGIN
 from impact.engine.db.statements import Statement
 from impact.engine.http.dependencies import Context, Engine
+from impact.engine.http.limits import counted_as
 from impact.engine.runtime import Runtime
 from impact.engine.schemas import Email, Input, Output
 from impact.engine.security.permissions import public
@@ -29,7 +30,8 @@ _CUSTOMER = Statement(
     "identity.customer_login",
     """
     SELECT id, password_hash FROM customer
-    WHERE tenant_id = :tenant_id AND lower(email) = lower(:email) AND has_account
+    WHERE tenant_id = :tenant_id AND has_account
+      AND id = ANY(ARRAY(SELECT customer_ids_by_email(ARRAY[lower(:email)])))
     """,
 )
 
@@ -46,6 +48,7 @@ class TokenResponse(Output):
 class Login(Controller):
     path = "/auth"
     tags = ("Authentication",)
+    opt = counted_as("login")
 
     @post("/user/emailpass", opt=public(), status_code=200)
     async def log_in_user(
@@ -68,12 +71,15 @@ async def _log_in(
     statement: Statement,
     credentials: Credentials,
 ) -> TokenResponse:
+    account = runtime.tokens.digest(f"{context.tenant}:{kind}:{credentials.email.lower()}")
+    await runtime.logins.attempt(context, account)
     row = await look_up(runtime, context, statement, email=credentials.email)
     # The connection is back in its pool while the password's cost is paid.
     stored = None if row is None else row["password_hash"]
     if not await runtime.passwords.verify(stored, credentials.password) or row is None:
         _record_failure(runtime, context, kind, row, credentials.email)
         raise UnauthorizedError("Invalid email or password")
+    await runtime.logins.succeeded(context, account)
     context.actor = Actor(kind, context.tenant, row["id"])
     runtime.events.record(context, LOGIN, "succeeded", row_id=row["id"], after={"kind": kind})
     return TokenResponse(token=runtime.tokens.issue(context.actor))

@@ -12,7 +12,7 @@ from impact.engine.db.consistency import FRESH, STRONG
 from impact.engine.db.session import ReadSession
 from impact.engine.db.statements import Statement
 from impact.engine.runtime import Runtime
-from impact.errors import NotFoundError, UnavailableError
+from impact.errors import NotFoundError, OverloadedError, UnavailableError
 
 T = TypeVar("T")
 
@@ -23,7 +23,8 @@ async def look_up(
     """The one row that says who this is, or None.
 
     What a replica does not know may have been made a moment ago: the primary is asked before a
-    user or a key is refused. Without a primary the replica's word stands.
+    user or a key is refused. Without a primary the replica's word stands; one that is only too
+    busy raises OverloadedError.
     """
     async with runtime.database.read(context, FRESH) as session:
         row = await session.fetch_one(statement, **values)
@@ -32,6 +33,8 @@ async def look_up(
     try:
         async with runtime.database.read(context, STRONG) as session:
             return await session.fetch_one(statement, **values)
+    except OverloadedError:
+        raise
     except UnavailableError:
         return None
 
@@ -43,9 +46,12 @@ async def look_up_cached(
     context: RequestContext,
     statement: Statement,
     make: Callable[[asyncpg.Record], T],
+    *,
+    row_id: object | None = None,
     **values: Any,
 ) -> T | None:
-    """What ``make`` makes of the one row, from the cache; None where there is no such row.
+    """What ``make`` makes of the one row, from the cache; None where there is no such row. With
+    ``row_id`` a change of that row alone ends the entry.
 
     That there is none is not kept: names and keys that somebody makes up have no end.
     """
@@ -56,13 +62,18 @@ async def look_up_cached(
             raise NotFoundError(statement.name)
         return make(row)
 
+    if runtime.limiter.refuses(context) and runtime.cache.peek(kind, key, context) is None:
+        # What somebody makes up costs the database nothing any more; who is known passes.
+        runtime.limiter.refuse(context)
     try:
-        return await runtime.cache.get(kind, key, context, load)
+        return await runtime.cache.get(kind, key, context, load, id=row_id)
     except NotFoundError:
         own = context.for_tenant(key.tenant)
         try:
             async with runtime.database.read(own, STRONG) as session:
                 row = await session.fetch_one(statement, **values)
+        except OverloadedError:
+            raise
         except UnavailableError:
             return None
         finally:

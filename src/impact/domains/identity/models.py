@@ -4,6 +4,7 @@ import datetime as dt
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, Index, LargeBinary, UniqueConstraint, text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 import impact.domains.identity.cache  # noqa: F401 - what a change of these tables touches
@@ -23,6 +24,13 @@ class AdminUser(Entity):
     last_name: Mapped[str | None]
     password_hash: Mapped[str] = mapped_column(info=SECRET)
     is_active: Mapped[bool] = mapped_column(server_default=text("true"), default=True)
+    tokens_after: Mapped[dt.datetime | None]
+    """Tokens given before open nothing."""
+    logins_ended: Mapped[dict[str, float]] = mapped_column(
+        JSONB, server_default=text("'{}'"), default=dict
+    )
+    """Logins ended alone (``Claims.login``), with when the last token of each has run out, in
+    seconds since 1970."""
 
     assignments: Mapped[list["RoleAssignment"]] = relationship(
         back_populates="user", lazy="raise", cascade="all, delete-orphan", passive_deletes=True

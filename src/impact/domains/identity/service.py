@@ -75,6 +75,8 @@ class UserService:
             changes = data.changes()
             if changes.pop("password", None) is not None:
                 changes["password_hash"] = password_hash
+                # Whoever knew the old one is out.
+                changes["tokens_after"] = utc_now()
             for name, value in changes.items():
                 setattr(user, name, value)
             await self._session.flush(_taken("email", user.email))

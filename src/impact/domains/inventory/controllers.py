@@ -4,7 +4,7 @@ from typing import Annotated
 from uuid import UUID
 
 from litestar import Controller, Response, get, post
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from impact.domains.inventory import read
 from impact.domains.inventory.schemas import (
@@ -13,7 +13,8 @@ from impact.domains.inventory.schemas import (
     UpdateInventoryLevel,
 )
 from impact.domains.inventory.service import InventoryService
-from impact.engine.http.dependencies import Context, Engine, Paging
+from impact.engine.http.contract import listing
+from impact.engine.http.dependencies import Context, Engine, Many, Paging
 from impact.engine.http.routes import list_of, one_of, written
 from impact.engine.security.permissions import requires
 
@@ -22,13 +23,13 @@ class AdminInventoryLevels(Controller):
     path = "/inventory-levels"
     tags = ("Admin inventory",)
 
-    @get(opt=requires("inventory:read"))
+    @get(opt=requires("inventory:read") | listing(read.levels))
     async def list_levels(
         self,
         context: Context,
         runtime: Engine,
         paging: Paging,
-        variant_id: FromQuery[list[UUID] | None] = None,
+        variant_id: Many[UUID] = None,
         available_below: Annotated[int | None, QueryParameter(ge=0, le=1_000_000_000)] = None,
     ) -> Response[InventoryLevelList]:
         filters = {"variant_id": variant_id, "available_below": available_below}

@@ -1,10 +1,10 @@
 """The orders' routes; what places, cancels or fulfils them is in ``impact.flows``."""
 
-import datetime as dt
+from typing import Annotated
 from uuid import UUID
 
 from litestar import Controller, Response, get, post
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from impact.context import shopper
 from impact.domains.identity.access import customer
@@ -20,32 +20,44 @@ from impact.domains.orders.schemas import (
 )
 from impact.domains.orders.service import OrderService
 from impact.engine.http import responses
-from impact.engine.http.dependencies import Context, Engine, Fields, Paging
-from impact.engine.http.routes import list_of, one_of, written
+from impact.engine.http.contract import listing
+from impact.engine.http.dependencies import (
+    Context,
+    Engine,
+    Fields,
+    Many,
+    MomentParameter,
+    Paging,
+    Text,
+    read_moment,
+)
+from impact.engine.http.routes import changing, list_of, one_of, written
 from impact.engine.security.permissions import public, requires
+
+_DisplayId = Annotated[int | None, QueryParameter(ge=1, le=2**63 - 1)]
 
 
 class AdminOrders(Controller):
     path = "/orders"
     tags = ("Admin orders",)
 
-    @get(opt=requires("order:read"))
+    @get(opt=requires("order:read") | listing(read.orders))
     async def list_orders(
         self,
         context: Context,
         runtime: Engine,
         paging: Paging,
         fields: Fields = None,
-        id: FromQuery[list[UUID] | None] = None,
-        kind: FromQuery[list[OrderKind] | None] = None,
-        status: FromQuery[list[OrderStatus] | None] = None,
-        fulfillment_status: FromQuery[list[FulfillmentStatus] | None] = None,
-        customer_id: FromQuery[list[UUID] | None] = None,
-        email: FromQuery[str | None] = None,
-        display_id: FromQuery[int | None] = None,
-        external_id: FromQuery[str | None] = None,
-        created_from: FromQuery[dt.datetime | None] = None,
-        created_to: FromQuery[dt.datetime | None] = None,
+        id: Many[UUID] = None,
+        kind: Many[OrderKind] = None,
+        status: Many[OrderStatus] = None,
+        fulfillment_status: Many[FulfillmentStatus] = None,
+        customer_id: Many[UUID] = None,
+        email: Text = None,
+        display_id: _DisplayId = None,
+        external_id: Text = None,
+        created_from: MomentParameter = None,
+        created_to: MomentParameter = None,
     ) -> Response[OrderList]:
         filters = {
             "id": id,
@@ -56,8 +68,8 @@ class AdminOrders(Controller):
             "email": email,
             "display_id": display_id,
             "external_id": external_id,
-            "created_from": _utc(created_from),
-            "created_to": _utc(created_to),
+            "created_from": read_moment("created_from", created_from),
+            "created_to": read_moment("created_to", created_to),
         }
         return await list_of(
             read.orders, "orders", runtime, context, paging, fields=fields, filters=filters
@@ -73,23 +85,29 @@ class AdminOrders(Controller):
     async def update_order(
         self, context: Context, runtime: Engine, id: FromPath[UUID], data: JSONBody[UpdateOrder]
     ) -> Response[OrderResponse]:
-        async with runtime.database.write(context) as session:
+        async with changing(read.orders, "order", runtime, context, id) as session:
             await OrderService(session).update(id, data)
             return await written(read.orders, "order", session, id)
 
-    @get("/{id:uuid}/events", opt=requires("order:read"))
+    @get("/{id:uuid}/events", opt=requires("order:read") | listing(read.events))
     async def list_events(
         self, context: Context, runtime: Engine, paging: Paging, id: FromPath[UUID]
     ) -> Response[OrderEventList]:
         return await list_of(
-            read.events, "events", runtime, context, paging, filters={"order_id": id}
+            read.events,
+            "events",
+            runtime,
+            context,
+            paging,
+            filters={"order_id": id},
+            parent=(read.orders, id),
         )
 
     @post("/{id:uuid}/complete", opt=requires("order:update"), status_code=200)
     async def complete_order(
         self, context: Context, runtime: Engine, id: FromPath[UUID]
     ) -> Response[OrderResponse]:
-        async with runtime.database.write(context) as session:
+        async with changing(read.orders, "order", runtime, context, id) as session:
             await OrderService(session).complete(id)
             return await written(read.orders, "order", session, id)
 
@@ -97,7 +115,7 @@ class AdminOrders(Controller):
     async def ship_order(
         self, context: Context, runtime: Engine, id: FromPath[UUID]
     ) -> Response[OrderResponse]:
-        async with runtime.database.write(context) as session:
+        async with changing(read.orders, "order", runtime, context, id) as session:
             await OrderService(session).advance(id, "shipped")
             return await written(read.orders, "order", session, id)
 
@@ -105,7 +123,7 @@ class AdminOrders(Controller):
     async def deliver_order(
         self, context: Context, runtime: Engine, id: FromPath[UUID]
     ) -> Response[OrderResponse]:
-        async with runtime.database.write(context) as session:
+        async with changing(read.orders, "order", runtime, context, id) as session:
             await OrderService(session).advance(id, "delivered")
             return await written(read.orders, "order", session, id)
 
@@ -114,7 +132,7 @@ class StoreOrders(Controller):
     path = "/orders"
     tags = ("Store orders",)
 
-    @get(opt=customer())
+    @get(opt=customer() | listing(read.store_orders))
     async def list_orders(
         self, context: Context, runtime: Engine, paging: Paging, fields: Fields = None
     ) -> Response[OrderList]:
@@ -136,8 +154,3 @@ class StoreOrders(Controller):
         async with runtime.database.read(context) as session:
             body = await read.store_orders.one(session, id, filters=filters)
         return responses.entity("order", body, fields=fields)
-
-
-def _utc(moment: dt.datetime | None) -> dt.datetime | None:
-    """A time without a zone is taken as UTC."""
-    return moment.replace(tzinfo=dt.UTC) if moment and moment.tzinfo is None else moment

@@ -54,6 +54,16 @@ class Order(Entity):
         tenant_index(
             "status", text("created_at DESC"), text("id DESC"), name="ix_order_status_created"
         ),
+        tenant_index(
+            "fulfillment_status",
+            text("created_at DESC"),
+            text("id DESC"),
+            name="ix_order_fulfillment_created",
+        ),
+        tenant_index(
+            "kind", text("created_at DESC"), text("id DESC"), name="ix_order_kind_created"
+        ),
+        # Read by order_ids_by_email, as row-level security keeps it from everybody else.
         tenant_index(text("lower(email)"), name="ix_order_email"),
     )
 

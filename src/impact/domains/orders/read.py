@@ -1,6 +1,12 @@
 """The orders' read models."""
 
-from impact.domains.orders.schemas import ChargeOut, OrderEventOut, OrderItemOut, OrderOut
+from impact.domains.orders.schemas import (
+    ChargeOut,
+    OrderEventOut,
+    OrderItemOut,
+    OrderLineOut,
+    OrderOut,
+)
 from impact.engine.db.readmodel import ReadModel, json_list, json_object
 
 _OF_ORDER = "ol.tenant_id = o.tenant_id AND ol.order_id = o.id"
@@ -29,7 +35,7 @@ orders = ReadModel(
         "status": "o.status = ANY(:status)",
         "fulfillment_status": "o.fulfillment_status = ANY(:fulfillment_status)",
         "customer_id": "o.customer_id = ANY(:customer_id)",
-        "email": "lower(o.email) = lower(:email)",
+        "email": "o.id = ANY(ARRAY(SELECT order_ids_by_email(:email)))",
         "display_id": "o.display_id = :display_id",
         "external_id": "o.external_id = :external_id",
         "created_from": "o.created_at >= :created_from",
@@ -48,6 +54,35 @@ store_orders = ReadModel(
         "owner": "o.customer_id = :owner",
     },
     noun="Order",
+)
+_ITS_ORDER = 'FROM "order" o WHERE o.tenant_id = ol.tenant_id AND o.id = ol.order_id'
+_ITS_COLUMNS = ("display_id", "customer_id", "currency_code")
+lines = ReadModel(
+    "orders.line",
+    "order_line ol",
+    "(SELECT "
+    + json_object(
+        OrderLineOut,
+        "ol",
+        order_kind="o.kind",
+        order_status="o.status",
+        ordered_at="o.created_at",
+        **{name: f"o.{name}" for name in _ITS_COLUMNS},
+    )
+    + f" {_ITS_ORDER})",
+    sorts={"id": "ol.id"},
+    default_order="id",
+    filters={
+        "kind": "ol.kind = :kind",
+        "order_id": "ol.order_id = ANY(:order_id)",
+        "product_id": "ol.product_id = ANY(:product_id)",
+        "variant_id": "ol.variant_id = ANY(:variant_id)",
+        "order_kind": f"EXISTS (SELECT {_ITS_ORDER} AND o.kind = ANY(:order_kind))",
+        "order_status": f"EXISTS (SELECT {_ITS_ORDER} AND o.status = ANY(:order_status))",
+        "created_from": f"EXISTS (SELECT {_ITS_ORDER} AND o.created_at >= :created_from)",
+        "created_to": f"EXISTS (SELECT {_ITS_ORDER} AND o.created_at < :created_to)",
+    },
+    noun="Order line",
 )
 events = ReadModel(
     "orders.event",

@@ -10,10 +10,11 @@ from impact.engine.schemas import (
     Currency,
     Email,
     Input,
+    InputWithMetadata,
     Metadata,
     Output,
     PageOut,
-    Patch,
+    PatchWithMetadata,
     Quantity,
     ShortText,
     Timestamp,
@@ -26,7 +27,7 @@ FulfillmentStatus = Literal[
 ]
 
 
-class AddressInput(Input):
+class OrderAddress(Input):
     """Where to send goods or the bill, as the order keeps it."""
 
     first_name: ShortText | None = None
@@ -46,22 +47,20 @@ class LineInput(Input):
     quantity: Quantity
 
 
-class CreateOrder(Input):
+class CreateOrder(InputWithMetadata, kw_only=True):
     """An order without a cart. Lines of one variant are merged; prices are the shop's."""
 
     lines: Annotated[list[LineInput], Meta(min_length=1, max_length=500)]
     email: Email | None = None
     currency_code: Currency | None = None
-    shipping_address: AddressInput | None = None
-    billing_address: AddressInput | None = None
-    metadata: Metadata | None = None
+    shipping_address: OrderAddress | None = None
+    billing_address: OrderAddress | None = None
 
 
-class UpdateOrder(Patch):
+class UpdateOrder(PatchWithMetadata, kw_only=True):
     email: Email | UnsetType = UNSET
-    shipping_address: AddressInput | UnsetType | None = UNSET
-    billing_address: AddressInput | UnsetType | None = UNSET
-    metadata: Metadata | UnsetType | None = UNSET
+    shipping_address: OrderAddress | UnsetType | None = UNSET
+    billing_address: OrderAddress | UnsetType | None = UNSET
 
 
 class CancelOrder(Input):
@@ -128,6 +127,29 @@ class OrderOut(Output):
     updated_at: Timestamp
     items: list[OrderItemOut]
     charges: list[ChargeOut]
+
+
+class OrderLineOut(Output):
+    """A line with what its order says of it. Amounts are in minor units of ``currency_code``."""
+
+    id: UUID
+    order_id: UUID
+    display_id: int
+    order_kind: str
+    order_status: str
+    ordered_at: Timestamp
+    customer_id: UUID | None
+    kind: str
+    product_id: UUID | None
+    variant_id: UUID | None
+    title: str
+    variant_title: str | None
+    sku: str | None
+    quantity: int
+    fulfilled_quantity: int
+    currency_code: str
+    unit_price: int
+    total: int
 
 
 class OrderEventOut(Output):

@@ -3,13 +3,11 @@
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET
 
 from impact.domains.orders.models import Order
 from impact.domains.orders.repository import OrderRepository
 from impact.domains.orders.schemas import UpdateOrder
 from impact.engine.db.session import WriteSession
-from impact.engine.schemas import bounded_metadata
 from impact.errors import NotAllowedError
 
 _NEXT_STEP = {"shipped": ("fulfilled",), "delivered": ("shipped", "fulfilled")}
@@ -22,8 +20,6 @@ class OrderService:
 
     async def update(self, id: UUID, data: UpdateOrder) -> None:
         order = await self._orders.get_for_update(id)
-        if data.metadata is not UNSET:
-            bounded_metadata(data.metadata)
         for name, value in data.changes().items():
             column = "metadata_" if name == "metadata" else name
             setattr(order, column, msgspec.to_builtins(value))

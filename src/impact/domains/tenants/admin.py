@@ -3,25 +3,29 @@
 from typing import Annotated
 
 from litestar import Controller, Response, get, post
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.openapi.spec import Example
+from litestar.params import JSONBody, PathParameter
 
 from impact.domains.tenants import read
 from impact.domains.tenants.schemas import Status, TenantList, TenantResponse, UpdateTenant
 from impact.domains.tenants.service import update_tenant
-from impact.engine.http.dependencies import Context, Engine, Paging
+from impact.engine.http.contract import listing
+from impact.engine.http.dependencies import Context, Engine, Fields, Many, Paging, Search, Word
 from impact.engine.http.routes import list_of, one_of, written
+from impact.engine.schemas import END
 from impact.engine.security.permissions import requires
 from impact.engine.text import like_pattern
 
-Search = Annotated[str | None, QueryParameter(max_length=200)]
-Fields = Annotated[str | None, QueryParameter(max_length=1000)]
+_Slug = Annotated[
+    str, PathParameter(pattern="^[a-z][a-z0-9-]{0,62}" + END, examples=[Example(value="paris")])
+]
 
 
 class AdminTenants(Controller):
     path = "/tenants"
     tags = ("Admin tenants",)
 
-    @get(opt=requires("tenant:read"))
+    @get(opt=requires("tenant:read") | listing(read.tenants))
     async def list_tenants(
         self,
         context: Context,
@@ -29,8 +33,8 @@ class AdminTenants(Controller):
         paging: Paging,
         q: Search = None,
         fields: Fields = None,
-        id: FromQuery[list[str] | None] = None,
-        status: FromQuery[list[Status] | None] = None,
+        id: Many[Word] = None,
+        status: Many[Status] = None,
     ) -> Response[TenantList]:
         filters = {"q": like_pattern(q) if q else None, "id": id, "status": status}
         return await list_of(
@@ -39,13 +43,13 @@ class AdminTenants(Controller):
 
     @get("/{id:str}", opt=requires("tenant:read"))
     async def get_tenant(
-        self, context: Context, runtime: Engine, id: FromPath[str], fields: Fields = None
+        self, context: Context, runtime: Engine, id: _Slug, fields: Fields = None
     ) -> Response[TenantResponse]:
         return await one_of(read.tenants, "tenant", runtime, context, id, fields=fields)
 
     @post("/{id:str}", opt=requires("tenant:update"), status_code=200)
     async def update(
-        self, context: Context, runtime: Engine, id: FromPath[str], data: JSONBody[UpdateTenant]
+        self, context: Context, runtime: Engine, id: _Slug, data: JSONBody[UpdateTenant]
     ) -> Response[TenantResponse]:
         async with runtime.database.write(context) as session:
             await update_tenant(session, id, data)

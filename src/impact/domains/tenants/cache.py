@@ -14,6 +14,7 @@ class TenantConfig(msgspec.Struct, frozen=True, array_like=True):
 
     status: str
     currency_code: str
+    allowed_origins: frozenset[str] = frozenset()
 
 
 config = struct_kind(

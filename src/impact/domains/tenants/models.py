@@ -3,8 +3,8 @@
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import CheckConstraint, func, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import CheckConstraint, Text, func, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 import impact.domains.tenants.cache  # noqa: F401 - what a change of these tables touches
@@ -27,6 +27,9 @@ class Tenant(Base):
     currency_code: Mapped[str] = mapped_column(server_default="eur", default="eur")
     settings: Mapped[dict[str, Any]] = mapped_column(
         JSONB, server_default=text("'{}'::jsonb"), default=dict
+    )
+    allowed_origins: Mapped[list[str]] = mapped_column(
+        ARRAY(Text), server_default=text("'{}'"), default=list
     )
     created_at: Mapped[dt.datetime] = mapped_column(default=utc_now, server_default=func.now())
     updated_at: Mapped[dt.datetime] = mapped_column(

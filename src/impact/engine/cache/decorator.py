@@ -6,6 +6,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 from impact.context import RequestContext
 from impact.engine.cache.keys import digest, make_key
 from impact.engine.cache.kinds import Kind
+from impact.engine.cache.local import Held
 from impact.engine.cache.tiered import Cache
 from impact.engine.db.session import ReadSession
 
@@ -28,12 +29,20 @@ class Cached(Generic[P, T]):
     async def __call__(
         self, cache: Cache, context: RequestContext, *args: P.args, **values: P.kwargs
     ) -> T:
+        value: T = (await self.entry(cache, context, *args, **values)).value
+        return value
+
+    async def entry(
+        self, cache: Cache, context: RequestContext, *args: P.args, **values: P.kwargs
+    ) -> Held:
+        """The value with what the cache knows of it."""
+
         async def load(session: ReadSession) -> T:
             return await self.load(session, *args, **values)
 
         asked = digest(self._name, args, values)
         key = make_key(context.tenant, self.kind.entity, "all", asked)
-        return await cache.get(self.kind, key, context, load)
+        return await cache.entry(self.kind, key, context, load)
 
 
 def cached(

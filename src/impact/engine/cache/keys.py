@@ -14,7 +14,7 @@ import msgspec
 from impact.engine.db.tenancy import validate_slug
 from impact.errors import InvalidDataError, Problem
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised whenever what entries hold changes its form: releases side by side share no entry."""
 
 EVERYTHING = "*"

@@ -1,13 +1,14 @@
 """Kinds of entries: what is cached, for how long, and on what it depends."""
 
+import asyncio
 import enum
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import msgspec
 
-from impact.engine.cache import codec
 from impact.engine.db.consistency import CAUSAL, Consistency
 from impact.settings import Settings
 
@@ -30,6 +31,9 @@ class TtlClass(enum.Enum):
         seconds: float = getattr(settings, f"{self.value}_cache_ttl")
         return seconds, seconds
 
+    def keeps(self, settings: Settings) -> bool:
+        return self.times(settings)[0] > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[T]):
@@ -49,19 +53,29 @@ class Kind(Generic[T]):
     also: tuple[str, ...] = ()
 
 
-class Body:
-    """A response's body: JSON, and its gzip form once somebody asked for that."""
+def digest(body: bytes) -> str:
+    """A short name for a body, equal for equal bytes alone (BLAKE2b, 64 bits)."""
+    return hashlib.blake2b(body, digest_size=8).hexdigest()
 
-    __slots__ = ("json", "packed")
+
+class Body:
+    """A response's body: JSON, and its packed forms by content coding once somebody asked for
+    them; ``packing`` are those under way."""
+
+    __slots__ = ("_digest", "json", "packed", "packing")
 
     def __init__(self, json: bytes) -> None:
         self.json = json
-        self.packed: bytes | None = None
+        self._digest = ""
+        self.packed: dict[str, bytes] = {}
+        self.packing: dict[str, asyncio.Task[bytes]] = {}
 
-    def gzip(self) -> bytes:
-        if self.packed is None:
-            self.packed = codec.zipped(self.json)
-        return self.packed
+    @property
+    def digest(self) -> str:
+        """A millisecond for a megabyte, so only once, and only of bodies that need a tag."""
+        if not self._digest:
+            self._digest = digest(self.json)
+        return self._digest
 
 
 def body_kind(
@@ -70,6 +84,7 @@ def body_kind(
     *,
     depends: tuple[str, ...] | None = None,
     also: tuple[str, ...] = (),
+    slow: bool = False,
 ) -> Kind[Body]:
     """Response bodies, kept encoded: a hit costs no serialisation."""
     return Kind(
@@ -79,6 +94,7 @@ def body_kind(
         encode=lambda body: body.json,
         decode=Body,
         also=also,
+        slow=slow,
     )
 
 

@@ -5,6 +5,7 @@ cachetools weighs too, in pure Python and ten times slower; theine admits by W-T
 entries, not bytes, and one list may weigh as much as a thousand permissions.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ import cachebox
 
 from impact.engine.cache.keys import Key
 
+_serials = itertools.count()
 _OVERHEAD = 400
 """Bytes of key, tags and record beside the value, measured with tracemalloc and rounded up."""
 
@@ -23,10 +25,13 @@ class Held:
     seconds; ``wal`` a position that the load's snapshot is known to contain. ``marks`` are the
     tags' generations, and ``checked`` the state of the view that last agreed with them. An
     entry that is not ``verified`` was filled without Redis. ``missing`` says what was not found.
+    ``version`` is a digest of the marks, "" where nothing vouches for them; ``serial`` is the
+    entry's own in this process: the same one is the same value.
     """
 
     __slots__ = (
-        "checked", "cost", "marks", "missing", "size", "soft", "until", "value", "verified", "wal",
+        "checked", "cost", "marks", "missing", "serial", "size", "soft", "until", "value",
+        "verified", "version", "wal",
     )  # fmt: skip
 
     def __init__(
@@ -41,6 +46,7 @@ class Held:
         cost: float,
         verified: bool,
         missing: str | None,
+        version: str = "",
     ) -> None:
         self.value = value
         self.size = size
@@ -51,6 +57,8 @@ class Held:
         self.cost = cost
         self.verified = verified
         self.missing = missing
+        self.version = version
+        self.serial = next(_serials)
         self.checked = -1
 
 

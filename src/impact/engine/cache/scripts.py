@@ -47,15 +47,20 @@ return {generation, clock}
 """
 )
 
-ENSURE = (
+LOOK = (
     _READ
     + """
--- KEYS: tags. ARGV: channel, tags' names (msgpack), lifetime in ms. Gives a version to those that
--- have none and ends holds that have lapsed. Answers the versions.
+-- KEYS: entry, lock, tags. ARGV: channel, tags' names (msgpack), versions' lifetime in ms, who
+-- would hold the lock ('' for nobody), its lifetime in ms. Gives a version to the tags that have
+-- none and ends holds that have lapsed. Takes the lock where no entry stands for the versions and
+-- no commit is under way. Answers the entry if it stands, the lock (1 taken, 0 another has it, -1
+-- not tried), the versions.
 local clock = now()
 local names = cmsgpack.unpack(ARGV[2])
-local answers, ended, newest = {}, {}, 0
-for i, key in ipairs(KEYS) do
+local ended, newest, held = {}, 0, false
+local generations, answers = {}, {}
+for i = 3, #KEYS do
+  local key = KEYS[i]
   local found = version(key)
   if not found then
     found = {clock, 0, {}}
@@ -68,13 +73,31 @@ for i, key in ipairs(KEYS) do
     if #holds < #found[3] then
       found = {math.max(clock, found[1] + 1), 0, holds}
       redis.call('SET', key, cmsgpack.pack(found), 'PX', ARGV[3])
-      ended[#ended + 1] = names[i]
+      ended[#ended + 1] = names[i - 2]
       newest = math.max(newest, found[1])
     end
+    held = held or #holds > 0
   end
+  generations[i - 2] = found[1]
   answers[i] = cmsgpack.pack(found)
 end
 if #ended > 0 then redis.call('PUBLISH', ARGV[1], cmsgpack.pack({clock, newest, ended})) end
+answers[1], answers[2] = false, -1
+if held then return answers end
+local raw = redis.call('GET', KEYS[1])
+if raw then
+  -- An entry is an array that begins with the generations it was filled under.
+  local read, _, filled = pcall(cmsgpack.unpack_one, raw, 1)
+  local good = read and type(filled) == 'table'
+  for i, generation in ipairs(generations) do good = good and filled[i] == generation end
+  if good then
+    answers[1] = raw
+    return answers
+  end
+end
+if ARGV[4] ~= '' then
+  answers[2] = redis.call('SET', KEYS[2], ARGV[4], 'NX', 'PX', ARGV[5]) and 1 or 0
+end
 return answers
 """
 )

@@ -12,41 +12,42 @@ import random
 import secrets
 import time
 from collections.abc import Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
+
+import msgspec
 
 from impact.context import Actor, ActorKind, RequestContext
 from impact.engine.cache import codec
 from impact.engine.cache.codec import Entry
 from impact.engine.cache.figures import Figures
+from impact.engine.cache.flights import Flight, Flights
 from impact.engine.cache.keys import Key, depends
 from impact.engine.cache.kinds import Kind
-from impact.engine.cache.loading import Load, Loader, Locks
+from impact.engine.cache.loading import Load, Loaded, Loader, Locks
 from impact.engine.cache.local import Held, Local
 from impact.engine.cache.remote import RedisAwayError
-from impact.engine.cache.stats import Report, Stats
+from impact.engine.cache.stats import Counters, Report, Stats
+from impact.engine.cache.validity import Validity
 from impact.engine.cache.versions import Noted, Versions
 from impact.engine.db.session import Database
 from impact.engine.tasks import end
-from impact.engine.telemetry.telemetry import Lookup
+from impact.engine.telemetry.tally import Tally
 from impact.errors import NotFoundError, UnavailableError
 from impact.settings import Settings
 
 T = TypeVar("T")
-_EAGERNESS = 1.0
 _FIRST_POLL = 0.005
 _LONGEST_POLL = 0.05
 
 
-class _Flight:
-    """A look-up under way in this process, which others may wait for."""
+class _Looked(NamedTuple):
+    """L2's entry if it is good and in time, any ``entry`` whose versions hold, the versions, and
+    whether the lock was taken; None where that was not tried."""
 
-    __slots__ = ("marks", "source", "started", "task")
-
-    def __init__(self) -> None:
-        self.source = "l2"
-        self.started = time.monotonic()
-        self.marks: tuple[tuple[str, int], ...] = ()
-        self.task: asyncio.Task[Held] | None = None
+    held: Held | None
+    entry: Entry | None
+    noted: Noted
+    taken: bool | None
 
 
 class Cache:
@@ -55,14 +56,16 @@ class Cache:
     def __init__(self, settings: Settings, database: Database, versions: Versions) -> None:
         self.settings = settings
         self.versions = versions
+        self.validity = Validity(versions)
         self.local = Local(settings.cache_memory)
         self.stats = Stats()
         self._nodes = database.nodes
         self._telemetry = database.telemetry
+        self._hits: dict[str, tuple[Counters, Tally]] = {}
         self._loader = Loader(database, self.stats)
-        self._locks = Locks(versions)
-        self._flights: dict[Key, _Flight] = {}
         self._background: set[asyncio.Task[Any]] = set()
+        self._flights = Flights(versions, settings.cache_lonely_ttl, self._background)
+        self._locks = Locks(versions, self._background)
         remote = versions.remote
         self._figures = Figures(remote, secrets.token_hex(6)) if remote is not None else None
         versions.on_loss = self.local.clear
@@ -70,13 +73,21 @@ class Cache:
 
     def peek(self, kind: Kind[T], key: Key, context: RequestContext) -> Held | None:
         """L1's entry if this caller may have it now; with ``missing`` set, of what is not there."""
-        began = time.perf_counter_ns()
+        counters, hits = self._hits.get(kind.entity) or self._counted(kind.entity)
+        began = time.perf_counter_ns() if context.trace is not None or hits.due() else None
         held = self.local.get(key)
-        if held is None or not self._good(held, context):
+        if held is None or not self.validity.good(held, context):
             return None
-        self.stats.l1[kind.entity].hits += 1
-        self._telemetry.cache(context, kind.entity, "l1", began)
+        counters.hits += 1
+        if began is None:
+            hits.count += 1
+        else:
+            self._telemetry.cache_hit(context, kind.entity, hits, began)
         return held
+
+    def _counted(self, entity: str) -> tuple[Counters, Tally]:
+        made = self._hits[entity] = self.stats.l1[entity], self._telemetry.cache_hits(entity)
+        return made
 
     async def get(
         self,
@@ -92,17 +103,55 @@ class Cache:
         With ``id`` the entry is about that row of each entity that the kind depends on, without
         about any row. Raises what ``load`` raises; NotFoundError also from a negative entry.
         """
-        held = self.peek(kind, key, context)
+        held = self._at_hand(kind, key, context, load, id)
         if held is None:
-            self.stats.l1[kind.entity].misses += 1
-            with self._telemetry.looking_up(context, kind.entity) as look:
-                held = await self._fly(kind, key, context, load, id, look)
-        elif self._due(held.soft - time.monotonic(), held.cost):
-            self._refresh(kind, key, load, id)
-        if held.missing is not None:
-            raise NotFoundError(held.missing)
+            held = await self._fetch(kind, key, context, load, id)
         value: T = held.value
         return value
+
+    async def entry(
+        self,
+        kind: Kind[T],
+        key: Key,
+        context: RequestContext,
+        load: Load[T],
+        *,
+        id: object | None = None,
+    ) -> Held:
+        """Like ``get``: the value with what is known of it."""
+        held = self._at_hand(kind, key, context, load, id)
+        return held if held is not None else await self._fetch(kind, key, context, load, id)
+
+    def _at_hand(
+        self, kind: Kind[T], key: Key, context: RequestContext, load: Load[T], id: object | None
+    ) -> Held | None:
+        """L1's entry, which is refreshed behind the caller's back where that is due."""
+        held = self.peek(kind, key, context)
+        if held is not None:
+            if context.facts is not None:
+                context.facts.append((key, held.serial))
+            if self.validity.due(held.soft - time.monotonic(), held.cost):
+                self._refresh(kind, key, load, id)
+            if held.missing is not None:
+                raise NotFoundError(held.missing)
+        return held
+
+    async def _fetch(
+        self, kind: Kind[T], key: Key, context: RequestContext, load: Load[T], id: object | None
+    ) -> Held:
+        """The entry from behind L1."""
+        context.facts = None
+        self.stats.l1[kind.entity].misses += 1
+        with self._telemetry.looking_up(context, kind.entity) as look:
+            held = await self._flights.share(
+                key,
+                context,
+                look,
+                lambda flight: self._resolve(kind, key, context, load, id, flight, refresh=False),
+            )
+        if held.missing is not None:
+            raise NotFoundError(held.missing)
+        return held
 
     def report(self) -> Report:
         """This process's figures."""
@@ -128,101 +177,13 @@ class Cache:
     async def __aexit__(self, *_: object) -> None:
         await end(self._background)
 
-    # What may be served.
-
-    def _good(self, held: Held, context: RequestContext) -> bool:
-        versions = self.versions
-        if time.monotonic() >= held.until or (held.verified and not versions.hears()):
-            return False
-        if held.checked != versions.changes:
-            if not versions.agree(held.marks):
-                return False
-            held.checked = versions.changes
-        return context.token <= held.wal or (
-            held.verified and 0 < context.raised_at <= versions.heard
-        )
-
-    def _shared_is_good(self, entry: Entry, context: RequestContext) -> bool:
-        """Whether an L2 entry whose versions were just compared serves this caller.
-
-        A token with the raise's time was given out after Redis heard of the write, so that the
-        comparison included it. One without was not heard of: then the snapshot must contain it.
-        """
-        return context.token <= entry.wal or context.raised_at > 0
-
-    def _due(self, left: float, cost: float) -> bool:
-        """Whether to refresh now, ``left`` seconds before the end: the costlier the load, the
-        earlier. Vattani, Chierichetti, Lowenstein: Optimal Probabilistic Cache Stampede
-        Prevention, VLDB 2015 (XFetch)."""
-        return left <= cost * _EAGERNESS * -math.log(1.0 - random.random())  # noqa: S311
-
-    # One look-up at a time per key.
-
-    async def _fly(
-        self,
-        kind: Kind[T],
-        key: Key,
-        context: RequestContext,
-        load: Load[T],
-        id: object | None,
-        look: Lookup,
-    ) -> Held:
-        arrived = time.monotonic()
-        mine: _Flight | None = None
-        while True:
-            flight = self._flights.get(key)
-            if flight is None or not self._joinable(flight):
-                flight = mine = self._start(kind, key, context, load, id, refresh=False)
-            assert flight.task is not None  # noqa: S101 - set where it starts
-            held = await asyncio.shield(flight.task)
-            look.outcome = flight.source if flight is mine else "joined"
-            if flight is mine or context.token <= held.wal:
-                return held
-            if flight.started >= arrived and context.raised_at > 0:
-                # It asked Redis after Redis had heard of the caller's write.
-                return held
-
-    def _joinable(self, flight: _Flight) -> bool:
-        """Whether what it is loading is unchanged since: who comes later is owed the change."""
-        if not self.versions.agree(flight.marks):
-            return False
-        young = time.monotonic() - flight.started < self.settings.cache_lonely_ttl
-        return young or self.versions.hears()
-
-    def _start(
-        self,
-        kind: Kind[T],
-        key: Key,
-        context: RequestContext,
-        load: Load[T],
-        id: object | None,
-        *,
-        refresh: bool,
-    ) -> _Flight:
-        flight = self._flights[key] = _Flight()
-
-        async def fly() -> Held:
-            try:
-                return await self._resolve(kind, key, context, load, id, flight, refresh=refresh)
-            finally:
-                if self._flights.get(key) is flight:
-                    del self._flights[key]
-
-        flight.task = asyncio.create_task(fly())
-        self._background.add(flight.task)
-        flight.task.add_done_callback(self._landed)
-        return flight
-
-    def _landed(self, task: asyncio.Task[Any]) -> None:
-        self._background.discard(task)
-        if not task.cancelled():
-            # Taken note of, should everybody have gone who waited for it.
-            task.exception()
-
     def _refresh(self, kind: Kind[T], key: Key, load: Load[T], id: object | None) -> None:
         if key not in self._flights:
             context = RequestContext(key.tenant, Actor(ActorKind.SYSTEM, key.tenant))
-            self._start(kind, key, context, load, id, refresh=True)
+            self._flights.start(
+                key,
+                lambda flight: self._resolve(kind, key, context, load, id, flight, refresh=True),
+            )
 
     # Behind L1.
 
@@ -233,51 +194,58 @@ class Cache:
         context: RequestContext,
         load: Load[T],
         id: object | None,
-        flight: _Flight,
+        flight: Flight,
         *,
         refresh: bool,
     ) -> Held:
         tags = depends(key.tenant, kind.depends, id, kind.also)
         flight.marks = tuple((tag, self.versions.known(tag)) for tag in tags)
         counters = self.stats.l2[kind.entity]
+        holder = self._locks.holder()
         try:
-            found, entry, noted = await self._look(kind, key, tags, context, flight)
-            if found is not None and not refresh:
+            look = await self._look(kind, key, tags, context, flight, holder)
+            if look.held is not None and not refresh:
                 counters.hits += 1
-                if self._due(found.soft - time.monotonic(), found.cost):
+                if self.validity.due(look.held.soft - time.monotonic(), look.held.cost):
                     # After this flight, in one of its own.
                     asyncio.get_running_loop().call_soon(self._refresh, kind, key, load, id)
-                return found
+                return look.held
             counters.misses += 1
-            lock = await self._locks.take(key)
-            if lock is None and not noted.held:
-                if refresh and found is not None:
-                    return found
-                waited = await self._await_other(kind, key, tags, context, flight)
-                if waited is not None:
+            if look.taken is None and not look.noted.held:
+                # There is an entry, but not for this caller, or not for long.
+                taken = await self._locks.take(key, holder)
+                if taken and not refresh:
+                    # It may have been filled between our look and our lock.
+                    look = await self._look(kind, key, tags, context, flight)
+                    if look.held is not None:
+                        await self._locks.give_back(key, holder)
+                        return look.held
+                look = look._replace(taken=taken)
+            if look.taken is False:
+                if refresh and look.held is not None:
+                    return look.held
+                look = await self._await_other(kind, key, tags, context, flight, holder)
+                if look.held is not None:
                     counters.hits += 1
-                    return waited
-            elif not refresh:
-                # It may have been filled between our look and our lock.
-                again, entry, noted = await self._look(kind, key, tags, context, flight)
-                if again is not None:
-                    await self._locks.give_back(key, lock)
-                    return again
+                    return look.held
         except RedisAwayError:
+            # Redis may have heard us, and be late alone.
+            self._locks.let_go(key, holder)
             counters.errors += 1
             flight.source = "database"
-            return await self._fill_alone(kind, key, context, load, tags)
+            return await self._fill_alone(kind, key, context, load, tags, flight)
+        lock = holder if look.taken else None
         flight.source = "database"
         try:
-            return await self._fill(kind, key, context, load, tags, noted, lock)
+            return await self._fill(kind, key, context, load, tags, look.noted, lock, flight)
         except UnavailableError:
             await self._locks.give_back(key, lock)
-            if entry is None or not self._shared_is_good(entry, context):
+            if look.entry is None or not self.validity.shared_is_good(look.entry, context):
                 raise
             # Past its time, but nothing it depends on has changed since: as good as new.
             counters.stale += 1
             flight.source = "stale"
-            return self._decoded(kind, entry, tags, keep=0.0)
+            return self._decoded(kind, key, look.entry, tags, keep=0.0)
         except BaseException:
             await self._locks.give_back(key, lock)
             raise
@@ -288,32 +256,35 @@ class Cache:
         key: Key,
         tags: Sequence[str],
         context: RequestContext,
-        flight: _Flight,
-    ) -> tuple[Held | None, Entry | None, Noted]:
-        """L2's entry if it is good and in time, any entry whose versions hold, and the versions."""
-        raw, noted = await self.versions.read(tags, key)
+        flight: Flight,
+        holder: str = "",
+    ) -> _Looked:
+        raw, noted, taken = await self.versions.look(tags, key, holder)
         marks = tuple(zip(tags, noted.generations, strict=True))
         newest = self.versions.take_in(marks) and not noted.held
         flight.marks = tuple((tag, self.versions.known(tag)) for tag in tags)
         entry = codec.decode(raw) if raw is not None else None
         if entry is None or not newest or entry.generations != noted.generations:
-            return None, None, noted
+            return _Looked(None, None, noted, taken)
         left = entry.soft - time.time()
-        if left <= 0 or not self._shared_is_good(entry, context):
-            return None, entry, noted
-        held = self._decoded(kind, entry, tags, keep=left)
+        if left <= 0 or not self.validity.shared_is_good(entry, context):
+            return _Looked(None, entry, noted, taken)
+        held = self._decoded(kind, key, entry, tags, keep=left)
         if noted.epoch == self.versions.epoch and self.versions.hears():
             self.local.put(key, held)
-        return held, entry, noted
+        return _Looked(held, entry, noted, taken)
 
-    def _decoded(self, kind: Kind[T], entry: Entry, tags: Sequence[str], *, keep: float) -> Held:
+    def _decoded(
+        self, kind: Kind[T], key: Key, entry: Entry, tags: Sequence[str], *, keep: float
+    ) -> Held:
         body = codec.unzipped(entry.body) if entry.zipped else entry.body
         value = kind.decode(body) if entry.missing is None else None
         now = time.monotonic()
         near, _ = kind.ttl.times(self.settings)
         return Held(
             value,
-            size=len(body) * (1 + entry.zipped),
+            # A long one is kept packed as well, once somebody asks for it so.
+            size=len(body) * (1 + (len(body) > self.settings.cache_compress_above)),
             marks=tuple(zip(tags, entry.generations, strict=True)),
             wal=entry.wal,
             until=now + min(keep, near),
@@ -321,25 +292,31 @@ class Cache:
             cost=entry.cost,
             verified=True,
             missing=entry.missing,
+            version=self.validity.digest(key, entry.generations),
         )
 
     # Across processes.
 
     async def _await_other(
-        self, kind: Kind[T], key: Key, tags: Sequence[str], context: RequestContext, flight: _Flight
-    ) -> Held | None:
-        """Wait for another process's fill, for a bounded time. Raises RedisAwayError."""
+        self,
+        kind: Kind[T],
+        key: Key,
+        tags: Sequence[str],
+        context: RequestContext,
+        flight: Flight,
+        holder: str,
+    ) -> _Looked:
+        """Wait for what another fills, for a bounded time. Whoever gives up leaves the lock, and we
+        take it: of what it filled a version may have moved. Raises RedisAwayError."""
         deadline = time.monotonic() + self.settings.cache_lock_wait
         pause = _FIRST_POLL
-        while time.monotonic() < deadline:
+        while True:
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_POLL)
-            found, _, noted = await self._look(kind, key, tags, context, flight)
-            if found is not None:
-                return found
-            if noted.held:
-                break
-        return None
+            look = await self._look(kind, key, tags, context, flight, holder)
+            over = look.held is not None or look.taken or look.noted.held
+            if over or time.monotonic() >= deadline:
+                return look
 
     # Loading.
 
@@ -352,30 +329,42 @@ class Cache:
         tags: Sequence[str],
         noted: Noted,
         lock: str | None,
+        flight: Flight,
     ) -> Held:
         kept = not noted.held
+        keep = 0.0
+        entry: Entry | None = None
+        held: Held | None = None
+
+        def ready(loaded: Loaded) -> None:
+            nonlocal keep, entry, held
+            keep = self._lifetime(kind, loaded.missing)
+            entry = Entry(
+                generations=noted.generations,
+                wal=loaded.wal,
+                soft=time.time() + keep,
+                cost=loaded.cost,
+                missing=loaded.missing,
+                zipped=False,
+                body=loaded.encoded(kind),
+            )
+            held = self._decoded(kind, key, entry, tags, keep=keep)
+            if not kept:
+                # A commit is under way: these versions will not stand for what it leaves.
+                held.version = ""
+            flight.tell(held)
+
         try:
-            loaded = await self._loader.load(kind, key, context, load, noted.wal)
+            await self._loader.load(kind, key, context, load, noted.wal, ready)
         except UnavailableError:
-            if self._nodes.has_primary():
+            if held is not None or self._nodes.has_primary():
                 raise
             # No primary, and no replica as far as the last commit: serve what there is (P7), and
             # keep nothing of it.
             kept = False
-            loaded = await self._loader.load(kind, key, context, load, None)
-        body = loaded.encoded(kind)
-        keep = self._lifetime(kind, loaded.missing)
-        packed = len(body) > self.settings.cache_compress_above
-        entry = Entry(
-            generations=noted.generations,
-            wal=loaded.wal,
-            soft=time.time() + keep,
-            cost=loaded.cost,
-            missing=loaded.missing,
-            zipped=packed,
-            body=codec.zipped(body) if packed else body,
-        )
-        held = self._decoded(kind, entry, tags, keep=keep)
+            await self._loader.load(kind, key, context, load, None, ready)
+        assert entry is not None  # noqa: S101 - a load without an error was ready
+        assert held is not None  # noqa: S101
         if not kept:
             await self._locks.give_back(key, lock)
             self.stats.l2[kind.entity].refused += 1
@@ -398,11 +387,14 @@ class Cache:
         lock: str | None,
     ) -> bool:
         """Store in L2 unless a version moved; whether it did."""
+        if len(entry.body) > self.settings.cache_compress_above:
+            entry = msgspec.structs.replace(entry, zipped=True, body=codec.zipped(entry.body))
         try:
             stored, size = await self.versions.store(
                 key, tags, entry, int((keep + self.settings.cache_stale) * 1000), lock or ""
             )
         except RedisAwayError:
+            self._locks.let_go(key, lock)
             return False
         if stored:
             self.stats.l2[kind.entity].fills += 1
@@ -410,27 +402,38 @@ class Cache:
         return stored
 
     async def _fill_alone(
-        self, kind: Kind[T], key: Key, context: RequestContext, load: Load[T], tags: Sequence[str]
+        self,
+        kind: Kind[T],
+        key: Key,
+        context: RequestContext,
+        load: Load[T],
+        tags: Sequence[str],
+        flight: Flight,
     ) -> Held:
         """Load without Redis: the value is kept for a second, unless this process changes it."""
         epoch = self.versions.epoch
         marks = tuple((tag, self.versions.known(tag)) for tag in tags)
         began = time.monotonic()
-        loaded = await self._loader.load(kind, key, context, load, None)
-        size = len(loaded.encoded(kind))
-        # Counted from before the load, so that a second is a second.
-        until = began + self.settings.cache_lonely_ttl
-        held = Held(
-            loaded.value,
-            size=size,
-            marks=marks,
-            wal=loaded.wal,
-            until=until,
-            soft=math.inf,
-            cost=loaded.cost,
-            verified=False,
-            missing=loaded.missing,
-        )
+        held: Held | None = None
+
+        def ready(loaded: Loaded) -> None:
+            nonlocal held
+            held = Held(
+                loaded.value,
+                size=len(loaded.encoded(kind)),
+                marks=marks,
+                wal=loaded.wal,
+                # Counted from before the load, so that a second is a second.
+                until=began + self.settings.cache_lonely_ttl,
+                soft=math.inf,
+                cost=loaded.cost,
+                verified=False,
+                missing=loaded.missing,
+            )
+            flight.tell(held)
+
+        await self._loader.load(kind, key, context, load, None, ready)
+        assert held is not None  # noqa: S101 - a load without an error was ready
         if epoch == self.versions.epoch and self.versions.agree(marks):
             self.local.put(key, held)
             self.stats.l1[kind.entity].fills += 1

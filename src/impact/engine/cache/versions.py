@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
@@ -32,6 +32,8 @@ _HOLD = 60_000_000
 cached. Longer than any commit takes."""
 _MOST_TAGS = 200_000
 _LIFE_MARGIN = 600
+LOCK_MS = 10_000
+"""A process that died with the lock of an entry holds nobody up for longer."""
 _decode = msgspec.msgpack.Decoder().decode
 _encode = msgspec.msgpack.encode
 
@@ -46,6 +48,15 @@ class Noted:
     held: bool
     """A commit to one of the tags is under way: what is loaded now is not to be kept."""
     epoch: int
+
+
+class Look(NamedTuple):
+    """What Redis answered: the entry if it stands for the versions, and whether the lock was taken;
+    None where it was not tried, as there is an entry, or a commit under way."""
+
+    raw: bytes | None
+    noted: Noted
+    taken: bool | None
 
 
 @dataclass(slots=True)
@@ -71,7 +82,8 @@ class Versions:
         self.heard = 0
         """Redis's clock, in microseconds: all that was raised before has been heard."""
         self._view: dict[str, int] = {}
-        self._good_until = 0.0
+        self.good_until = 0.0
+        """Of time.monotonic: before it, everything published until a moment ago has been heard."""
         self._listening = False
         self._beat_every = settings.cache_heartbeat
         self._silence = settings.cache_silence
@@ -107,8 +119,8 @@ class Versions:
     # What is known.
 
     def hears(self) -> bool:
-        """Whether everything published until a moment ago has been heard."""
-        return time.monotonic() < self._good_until
+        """Whether ``good_until`` lies ahead."""
+        return time.monotonic() < self.good_until
 
     def known(self, tag: str) -> int:
         return self._view.get(tag, 0)
@@ -157,25 +169,34 @@ class Versions:
 
     # Asking.
 
-    async def read(self, tags: Sequence[str], entry: keys.Key) -> tuple[bytes | None, Noted]:
-        """The entry and its tags' versions, as Redis has them now. Raises RedisAwayError."""
+    async def look(self, tags: Sequence[str], entry: keys.Key, holder: str = "") -> Look:
+        """What Redis has now. With ``holder`` its name is put into the entry's lock, where no entry
+        stands for the versions and nobody else has it. Raises RedisAwayError."""
         remote = self._remote()
         epoch = self.epoch
         incarnation = self._incarnation(remote)
-        names = [keys.tag_key(tag, remote.service, incarnation) for tag in tags]
-        wanted = [entry.redis(remote.service, incarnation), *names]
-        raw = await remote.call(lambda: remote.client.mget(wanted))
-        versions = [_decode(each) for each in raw[1:] if each is not None]
-        if len(versions) < len(tags) or any(each[2] for each in versions):
-            args = [self._channel(incarnation), _encode(tags), self._life]
-            versions = [_decode(v) for v in await remote.script(scripts.ENSURE, names, args)]
-        walls = [each[1] for each in versions]
-        return raw[0], Noted(
-            generations=tuple(each[0] for each in versions),
+        names = self._names(remote, incarnation, entry, tags)
+        args = [self._channel(incarnation), _encode(tags), self._life, holder, LOCK_MS]
+        raw, lock, *versions = await remote.script(scripts.LOOK, names, args)
+        found = [_decode(each) for each in versions]
+        walls = [each[1] for each in found]
+        noted = Noted(
+            generations=tuple(each[0] for each in found),
             wal=max(walls) if all(walls) else 0,
-            held=any(each[2] for each in versions) or any(tag in self._untold for tag in tags),
+            held=any(each[2] for each in found) or any(tag in self._untold for tag in tags),
             epoch=epoch,
         )
+        return Look(raw, noted, None if lock < 0 else lock == 1)
+
+    def _names(
+        self, remote: Remote, incarnation: str, entry: keys.Key, tags: Sequence[str]
+    ) -> list[str]:
+        """The keys of the entry, of its lock and of the tags."""
+        return [
+            entry.redis(remote.service, incarnation),
+            entry.redis(remote.service, f"{incarnation}.lock"),
+            *(keys.tag_key(tag, remote.service, incarnation) for tag in tags),
+        ]
 
     async def store(
         self, entry_key: keys.Key, tags: Sequence[str], entry: Entry, keep_ms: int, lock: str
@@ -186,11 +207,7 @@ class Versions:
         """
         remote = self._remote()
         incarnation = self._incarnation(remote)
-        names = [
-            entry_key.redis(remote.service, incarnation),
-            entry_key.redis(remote.service, f"{incarnation}.lock"),
-            *(keys.tag_key(tag, remote.service, incarnation) for tag in tags),
-        ]
+        names = self._names(remote, incarnation, entry_key, tags)
         raw = codec.encode(entry)
         args = [_encode(entry.generations), raw, keep_ms, lock]
         return await remote.script(scripts.STORE, names, args) == 1, len(raw)
@@ -288,9 +305,15 @@ class Versions:
             began = time.monotonic()
             try:
                 await self._listen(ready)
-            except (*FAILURES, RedisAwayError) as error:
-                if self._listening:
-                    logger.warning("the cache's subscription is down: %s", repr(error))
+            except Exception as error:
+                # Whatever it is: without a subscription this process would never use L1 again.
+                known = isinstance(error, (*FAILURES, RedisAwayError))
+                if self._listening or not known:
+                    logger.warning(
+                        "the cache's subscription is down: %r",
+                        error,
+                        exc_info=None if known else error,
+                    )
             if self._listening:
                 self._lose()
             pause = 0.02 if time.monotonic() - began > 1 else min(pause * 2, 1.0)
@@ -298,7 +321,7 @@ class Versions:
 
     def _lose(self) -> None:
         self._listening = False
-        self._good_until, self.heard = 0.0, 0
+        self.good_until, self.heard = 0.0, 0
         remote = self._remote()
         remote.forget()
         self._forget()
@@ -337,7 +360,7 @@ class Versions:
                 if message["channel"] == own.encode():
                     clock, sent = _decode(message["data"])
                     await remote.require_same_runs()
-                    self._good_until = float(sent) + self._silence
+                    self.good_until = float(sent) + self._silence
                     ready.set()
                 else:
                     clock, generation, tags = _decode(message["data"])

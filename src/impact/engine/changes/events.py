@@ -26,7 +26,7 @@ from impact.engine.changes.events_spool import Batch, Event, Spool
 from impact.engine.db.base import new_id, utc_now
 from impact.engine.db.session import Database
 from impact.engine.db.statements import ALL, Statement
-from impact.engine.tasks import end
+from impact.engine.tasks import end, kept_up
 from impact.errors import ImpactError, InvalidDataError
 from impact.settings import Settings
 
@@ -133,7 +133,7 @@ class Events:
             self._spilling = asyncio.create_task(self._relieve())
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(kept_up(self._run, "storing events"))
         return self
 
     async def __aexit__(self, *_: object) -> None:

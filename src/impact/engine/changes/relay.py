@@ -39,7 +39,7 @@ from impact.engine.db.consistency import parse_lsn
 from impact.engine.db.failures import DRIVER_ERRORS, is_node_lost
 from impact.engine.db.nodes import Node, NodeSet
 from impact.engine.db.statements import named
-from impact.engine.tasks import end
+from impact.engine.tasks import Pace, end
 from impact.engine.telemetry.monitor import timer
 from impact.errors import ConfigurationError, ImpactError
 from impact.settings import Settings
@@ -53,8 +53,11 @@ _RETRY_LOG = 1.0
 _WELL = 10.0
 """Seconds after which what went wrong before is forgotten."""
 _LOOK_EVERY = 5.0
+_SHARE = 0.1
+"""Of the time, that looks for records may take: they step over what cannot be seen yet."""
 _NAME = "impact relay"
 _TENANTS = named("relay.tenants", "SELECT tenant FROM change_record_tenants()")
+_UNTOLD = named("relay.untold", "SELECT tenant FROM change_record_untold_tenants()")
 _TRY = named("relay.try_lock", "SELECT pg_try_advisory_lock($1, $2)")
 _LOOK = named(
     "relay.look",
@@ -82,7 +85,8 @@ class Relay:
         self._audit_url = settings.audit_url
         self._timeout = settings.pool_connect_timeout
         self._task: asyncio.Task[None] | None = None
-        self._looked = 0.0
+        self._tenants_pace = Pace(_SHARE)
+        self._status_pace = Pace(_SHARE, _LOOK_EVERY)
         self._redis_away = False
         self._log_away: str | None = None
 
@@ -198,17 +202,28 @@ class Relay:
         """One batch of each tenant that has any; whether more is likely to wait.
 
         ``after`` remembers how far the tenants' unfinished rounds have come. A ``patient`` round
-        leaves a tenant whose records are refused for the next one.
+        leaves a tenant whose records are refused for the next one, and where it takes long to see
+        who has any, it looks at each for what the cache has to be told, and at all now and then.
         """
         if not after:
             self._redis_away = False
         refused: str | None = None
-        tenants = [row["tenant"] for row in await source.fetch(_TENANTS)]
-        for done in after.keys() - set(tenants):
-            del after[done]
+        every = not patient or self._tenants_pace.due()
+        with self._tenants_pace.measured() if every else contextlib.nullcontext():
+            rows = await source.fetch(_TENANTS if every else _UNTOLD)
+        tenants = [row["tenant"] for row in rows]
+        if every:
+            for done in after.keys() - set(tenants):
+                del after[done]
+        else:
+            tenants = list(dict.fromkeys((*tenants, *after)))
         for tenant in tenants:
             which = Which.TOLD if self._redis_away else Which.ALL
             if isinstance(mover, OutOfReach):
+                which = Which.UNTOLD
+            elif not (every or tenant in after):
+                if self._redis_away:
+                    continue
                 which = Which.UNTOLD
             records = await read(source, tenant, after.get(tenant, 0), self._batch, which)
             if len(records) == self._batch:
@@ -263,9 +278,9 @@ class Relay:
 
     async def _look(self, source: asyncpg.Connection) -> None:
         """Refresh what the status says of the records that wait."""
-        if time.monotonic() - self._looked >= _LOOK_EVERY:
-            self._looked = time.monotonic()
-            row = await source.fetchrow(_LOOK, MOST_COUNTED)
+        if self._status_pace.due():
+            with self._status_pace.measured():
+                row = await source.fetchrow(_LOOK, MOST_COUNTED)
             assert row is not None  # noqa: S101 - a SELECT without FROM
             self.status.waiting, self.status.oldest_seconds = row["waiting"], row["oldest"]
 

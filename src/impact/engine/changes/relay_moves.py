@@ -67,6 +67,9 @@ _DELETE = named(
     "relay.delete",
     "DELETE FROM change_record WHERE tenant_id = $1 AND id = ANY ($2::bigint[])",
 )
+# The log's lock for writing before any of its partitions is read: whoever makes a partition has
+# the log's and then wants the default partition's.
+_LOCK_LOG = named("relay.lock_log", "LOCK TABLE ONLY audit_log IN ROW EXCLUSIVE MODE")
 _KNOWN = named(
     "relay.known",
     """
@@ -206,7 +209,7 @@ class AuditDatabase:
     async def _enter(self, tenant: str, records: Sequence[Record]) -> int:
         target = self._target
         async with target.transaction():
-            await target.execute(switch(tenant))
+            await target.execute(f"{switch(tenant)}; {_LOCK_LOG}")
             head = await _lock_head(target, tenant)
             moments = [record["occurred_at"] for record in records]
             ids = [record["id"] for record in records]

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
+import time
 from typing import Self
 
 import asyncpg
@@ -11,7 +13,7 @@ from sqlalchemy.engine import make_url
 from impact.engine.db.consistency import parse_lsn
 from impact.engine.db.nodes import Node, NodeSet
 from impact.engine.db.pool import reap_idle
-from impact.engine.tasks import end
+from impact.engine.tasks import end, kept_up
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +27,8 @@ SELECT pg_is_in_recovery(),
 """
 _URGENT_INTERVAL = 0.002
 _PROBE_TIMEOUT = 2.0
+_STOOD_STILL = 0.5
+"""Seconds that a time limit fires late where this process did not run: paused, or busy."""
 
 
 class Monitor:
@@ -40,8 +44,11 @@ class Monitor:
         await asyncio.gather(*(self._probe_once(node) for node in self._nodes.nodes))
         # A second look: the first one of a replica had no position of the primary to compare.
         await asyncio.gather(*(self._probe_once(node) for node in self._nodes.nodes))
-        self._tasks = [asyncio.create_task(self._watch(node)) for node in self._nodes.nodes]
-        self._tasks.append(asyncio.create_task(self._reap()))
+        for node in self._nodes.nodes:
+            watch = kept_up(functools.partial(self._watch, node), f"watching {node.name}")
+            self._tasks.append(asyncio.create_task(watch))
+        reap = kept_up(self._reap, "closing idle connections")
+        self._tasks.append(asyncio.create_task(reap))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -62,7 +69,7 @@ class Monitor:
                     await asyncio.wait_for(self._nodes.urgent.wait(), interval)
 
     async def _probe_once(self, node: Node) -> None:
-        was_reachable = node.reachable
+        was_reachable, began = node.reachable, time.monotonic()
         try:
             async with asyncio.timeout(_PROBE_TIMEOUT):
                 connection = self._connections.get(node)
@@ -71,8 +78,14 @@ class Monitor:
                 row = await connection.fetchrow(_PROBE)
                 assert row is not None  # noqa: S101 - a SELECT without FROM
                 recovering, position, timeline = row
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except Exception as error:
+            # Whatever it is, also a failure of the driver's own: the node was not seen.
             await self._drop(node)
+            late = time.monotonic() - began - _PROBE_TIMEOUT
+            if isinstance(error, TimeoutError) and late > _STOOD_STILL:
+                # The answer may lie there unread: this says nothing of the node. The next probe
+                # does.
+                return
             node.lost(str(error) or type(error).__name__)
             if was_reachable:
                 logger.warning("database node %s (%s) is gone: %r", node.name, node.address, error)

@@ -12,6 +12,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from impact.context import RequestContext
 from impact.engine.db.consistency import CAUSAL, Consistency, Level
+from impact.engine.db.fairness import FairQueue
 from impact.engine.db.pool import create_engine
 from impact.errors import UnavailableError
 from impact.settings import Settings
@@ -43,6 +44,7 @@ class Node:
         self.lag = float("inf")
         self.failure = ""
         self.database = parsed.database or ""
+        self.queue = FairQueue(settings)
         self.served = 0
         self.waiting = 0
         """Requests that wait for one of its connections."""
@@ -55,6 +57,7 @@ class Node:
 
         ``timeline`` is a primary's; a replica's is not asked for."""
         self.primary = primary
+        self.queue.keep(primary=primary)
         self.timeline = timeline
         self.replay = max(replay, 0)
         self.lag = lag

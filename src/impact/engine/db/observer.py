@@ -65,6 +65,14 @@ class Observer:
             # The service refused; the transaction did what it should.
             error = None
         self.to.work(self._access, self._began, failed=error is not None)
+        self._end_span(error)
+
+    def answered(self) -> None:
+        """What the work was for is there: its end is nobody's wait, and no part of the trace."""
+        self._end_span(None)
+        self._noted = self.context.trace = None
+
+    def _end_span(self, error: BaseException | None) -> None:
         if self._noted is not None:
             detail: tuple[Any, ...] = ()
             if self.node is not None:
@@ -79,11 +87,18 @@ class Observer:
         began = time.perf_counter_ns()
         node.waiting += 1
         failed = True
+        queue, who, urgent = node.queue, self.context.tenant, self.context.urgent
+        turn = None
         try:
+            turn = queue.enter(who, urgent=urgent) or await queue.wait(who, urgent=urgent)
+            # After the connection, which then is free for the next one.
+            stack.callback(queue.leave, turn)
             connection = await stack.enter_async_context(node.engine.connect())
             failed = False
         finally:
             node.waiting -= 1
+            if failed and turn is not None:
+                queue.leave(turn)
             self._wait = self.to.waited(self.context, node, began, failed=failed)
         return connection
 

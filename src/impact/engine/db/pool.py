@@ -39,6 +39,8 @@ def create_engine(url: str, settings: Settings, *, read_only: bool) -> AsyncEngi
     engine = create_async_engine(
         parsed.set(drivername="postgresql+asyncpg"),
         isolation_level="AUTOCOMMIT",
+        # Neither logs nor errors show what was written: it may be a password's hash.
+        hide_parameters=True,
         pool_size=size,
         max_overflow=0,
         pool_timeout=settings.pool_wait_timeout,

@@ -34,7 +34,13 @@ from impact.engine.db.nodes import Node, NodeSet
 from impact.engine.db.observer import BEGIN, COMMIT, OBSERVER, POSITION, ROLLBACK, Observer
 from impact.engine.db.statements import ALL, Statement
 from impact.engine.telemetry.telemetry import Telemetry
-from impact.errors import ConflictError, ImpactError, NotFoundError
+from impact.errors import (
+    ConflictError,
+    ImpactError,
+    InvalidDataError,
+    NotFoundError,
+    Problem,
+)
 
 T = TypeVar("T")
 _OWE = Statement(
@@ -113,6 +119,10 @@ class ReadSession:
         if found is None:
             raise NotFoundError(missing)
         return found
+
+    def answered(self) -> None:
+        """The caller has what it came for, and waits for the session's end no longer."""
+        self._observe.answered()
 
     def _touched(
         self, statement: Statement, values: Mapping[str, Any], rows: Sequence[Any] | None
@@ -288,8 +298,12 @@ class Database:
         """A unit of work on the primary, committed when the block ends without an error.
 
         Afterwards the context's token is the WAL position of the commit (P2). Raises
-        UnavailableError while there is no primary.
+        UnavailableError while there is no primary, and InvalidDataError where the caller has a
+        condition that nobody has checked: a route that takes none must not ignore it.
         """
+        if context.if_match is not None:
+            message = "this route takes no if-match"
+            raise InvalidDataError(message, problems=[Problem(message, parameter="if-match")])
         text = tenancy.begin(context, read_only=False)
         async with contextlib.AsyncExitStack() as stack:
             observe = stack.enter_context(Observer(self.telemetry, context, "write", Level.STRONG))
@@ -326,15 +340,16 @@ class Database:
                     raise ImpactError("the change failed and was rolled back")
                 position = await observe.run(POSITION, (), _position(driver))
                 context.token = max(context.token, position)
-                if raised is None:
-                    # Nothing that is cached has changed: the caller has nothing to wait for.
-                    clock = max(context.raised_at, 1)
-                else:
-                    clock = await self.versions.settle(raised, position)
-                # A write of before that the cache was not told of stays one.
-                context.raised_at = clock if told else 0
-            for effect in session._after_commit:
-                await effect()
+        # The connection is another's by now: none is kept while Redis is told.
+        if raised is None:
+            # Nothing that is cached has changed: the caller has nothing to wait for.
+            clock = max(context.raised_at, 1)
+        else:
+            clock = await self.versions.settle(raised, position)
+        # A write of before that the cache was not told of stays one.
+        context.raised_at = clock if told else 0
+        for effect in session._after_commit:
+            await effect()
 
     async def _begin(
         self,

@@ -13,17 +13,20 @@ from litestar.exceptions import (
     NotFoundException,
     ValidationException,
 )
-from litestar.serialization import decode_json
 
 from impact.context import ActorKind, RequestContext
 from impact.engine.changes.events import ACCESS
 from impact.engine.db.failures import DRIVER_ERRORS, translate
+from impact.engine.http.contract import contract_of
+from impact.engine.http.parameters import invalid
+from impact.engine.http.requests import all_problems
 from impact.engine.runtime import Runtime
 from impact.errors import (
     ForbiddenError,
     ImpactError,
     InvalidDataError,
     NotFoundError,
+    OverloadedError,
     Problem,
     TenantMismatchError,
 )
@@ -32,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
 TYPE_PREFIX = "urn:impact:error:"
+_MOST_INSTANCE = 500
 
 
 class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -51,7 +55,8 @@ class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
 
 def problem_response(error: ImpactError, request: Request[Any, Any, Any]) -> Response[Any]:
     """The response that an error becomes."""
-    context = request.scope.get("state", {}).get("context")
+    scope: Any = request.scope
+    context = scope.get("state", {}).get("context")
     details = ProblemDetails(
         type=TYPE_PREFIX + error.code,
         title=error.title,
@@ -59,7 +64,7 @@ def problem_response(error: ImpactError, request: Request[Any, Any, Any]) -> Res
         detail=error.message,
         code=error.code,
         message=error.message,
-        instance=request.scope.get("raw_path", b"").decode("latin-1") or None,
+        instance=scope.get("raw_path", b"").decode("latin-1")[:_MOST_INSTANCE] or None,
         request_id=context.request_id if context is not None else None,
         trace_id=context.trace.hex if context is not None and context.trace is not None else None,
         errors=list(error.problems),
@@ -67,6 +72,8 @@ def problem_response(error: ImpactError, request: Request[Any, Any, Any]) -> Res
     headers = dict(error.headers) if isinstance(error, _HttpError) else {}
     if error.retry_after is not None:
         headers["retry-after"] = str(error.retry_after)
+    if error.status == 408:
+        headers["connection"] = "close"
     if error.status == 401:
         headers["www-authenticate"] = 'Bearer realm="impact"'
     return Response(
@@ -79,11 +86,12 @@ def problem_response(error: ImpactError, request: Request[Any, Any, Any]) -> Res
 
 def handle_exception(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
     """Every exception of every route ends here; none leaves with a stack trace."""
-    known = _known(error)
+    known = _known(error, request)
     if known is None or (known.status >= 500 and known.retry_after is None):
         logger.error("%s %s failed", request.method, request.scope["path"], exc_info=error)
         known = ImpactError("an unexpected error occurred")
-    elif known.status >= 500:
+    elif known.status >= 500 and not isinstance(known, OverloadedError):
+        # Not of those sent away: there are many at once, and they are counted.
         logger.warning("%s %s: %s", request.method, request.scope["path"], known.message)
     elif isinstance(known, ForbiddenError):
         _record_denial(request, known)
@@ -128,15 +136,15 @@ class _HttpError(ImpactError):
         self.headers = headers or {}
 
 
-def _known(error: Exception) -> ImpactError | None:  # noqa: PLR0911 - one return a case
+def _known(error: Exception, request: Request[Any, Any, Any]) -> ImpactError | None:  # noqa: PLR0911 - one return a case
     if isinstance(error, ImpactError):
         return error
     if isinstance(error, DRIVER_ERRORS):
         return translate(error)
     if isinstance(error, ValidationException):
-        return _validation(error)
-    if isinstance(error, UnicodeDecodeError | RecursionError) and _is_undecodable(error):
-        return InvalidDataError("the body is not JSON in UTF-8, or is nested too deeply")
+        # The body was read and found good before the parameters were looked at.
+        problems = all_problems(request, contract_of(request.route_handler), None)
+        return invalid(problems) if problems else InvalidDataError(error.detail)
     if isinstance(error, MethodNotAllowedException):
         message = "this path does not take this method"
         return _HttpError(message, 405, "not_allowed", "Not allowed", _allowed(error))
@@ -154,49 +162,3 @@ def _allowed(error: MethodNotAllowedException) -> dict[str, str]:
     if "GET" in methods:
         methods.add("HEAD")
     return {"allow": ", ".join(sorted(methods))}
-
-
-def _is_undecodable(error: BaseException) -> bool:
-    """Whether reading the body's JSON raised this, rather than a defect elsewhere."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_code is decode_json.__code__
-
-
-def _validation(error: ValidationException) -> InvalidDataError:
-    """Each problem with its place, as a JSON pointer into the body or a parameter's name."""
-    problems = []
-    for extra in error.extra or []:
-        if not isinstance(extra, dict):
-            continue
-        key = str(extra.get("key", ""))
-        message = str(extra.get("message", ""))
-        source = str(getattr(extra.get("source"), "value", extra.get("source", "body")))
-        if source == "body" or key == "data":
-            pointer, text = _body_pointer(key, message)
-            problems.append(Problem(text, pointer=pointer))
-        else:
-            problems.append(Problem(message, parameter=key))
-    places = [
-        f"{problem.message} at {problem.pointer or problem.parameter or '/'}"
-        for problem in problems
-    ]
-    return InvalidDataError(
-        f"Invalid request: {'; '.join(places)}" if places else f"Invalid request: {error.detail}",
-        problems=problems,
-    )
-
-
-def _body_pointer(key: str, message: str) -> tuple[str, str]:
-    """msgspec says ``... - at `$.variants[0].title```; RFC 6901 says ``/variants/0/title``."""
-    text, _, path = message.partition(" - at `")
-    if text == "'data'":
-        text = "a JSON body is required"
-    path = path.rstrip("`").removeprefix("$")
-    if not path and key not in {"", "data"}:
-        path = "." + key
-    # An entry of a map is ``[...]``: the map's own place is the nearest that is known.
-    path = path.partition("[...]")[0]
-    pointer = path.replace("[", ".").replace("]", "").replace(".", "/")
-    return pointer or "/", text

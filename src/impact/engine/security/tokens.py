@@ -1,15 +1,17 @@
 """Bearer tokens (JWT, RFC 7519) and API keys."""
 
 import hashlib
+import math
 import secrets
 import time
 from typing import Any
 from uuid import UUID
 
+import cachebox
 import jwt
 import msgspec
 
-from impact.context import Actor, ActorKind, RequestContext
+from impact.context import Actor, ActorKind, Claims, RequestContext
 from impact.engine.db.consistency import format_token, parse_token
 from impact.engine.db.tenancy import validate_slug
 from impact.errors import InvalidDataError, UnauthorizedError
@@ -17,6 +19,7 @@ from impact.settings import Settings
 
 ISSUER = "impact"
 ALGORITHM = "HS256"
+_MOST_READ = 4096
 _AUDIENCES = {ActorKind.USER: "admin", ActorKind.CUSTOMER: "store"}
 
 
@@ -31,23 +34,32 @@ class Tokens:
         self._keys = settings.keys
         self._signing_kid = next(iter(self._keys))
         self._ttl = settings.token_ttl
+        self._read: cachebox.LRUCache[tuple[ActorKind, str], Claims] = cachebox.LRUCache(_MOST_READ)
 
     def issue(
-        self, actor: Actor, *, ttl: int | None = None, made_in: RequestContext | None = None
+        self,
+        actor: Actor,
+        *,
+        ttl: int | None = None,
+        made_in: RequestContext | None = None,
+        logged_in: float | None = None,
     ) -> str:
-        """A token for the actor, valid for ``ttl`` seconds (default: the setting).
+        """A token for the actor, valid for ``ttl`` seconds (default: the setting). ``logged_in``
+        is when the actor gave the password, if that is not now.
 
         With ``made_in``, the context that made the actor, the token also carries what that has
         written: whoever holds it is found, whichever replica it asks (P2).
         """
-        now = int(time.time())
+        # Rounded up: what ended all earlier tokens a moment ago must not end this one.
+        now = math.ceil(time.time() * 1000) / 1000
         claims: dict[str, Any] = {
             "iss": ISSUER,
             "aud": _AUDIENCES[actor.kind],
             "sub": str(actor.id),
             "tenant": actor.tenant,
+            "auth_time": now if logged_in is None else logged_in,
             "iat": now,
-            "exp": now + (ttl or self._ttl),
+            "exp": int(now) + (ttl or self._ttl),
             "jti": secrets.token_hex(8),
         }
         if made_in is not None:
@@ -62,8 +74,20 @@ class Tokens:
     def read(self, token: str, kind: ActorKind, context: RequestContext) -> Actor:
         """Who the token speaks for; what it has seen, the context sees too.
 
-        Raises UnauthorizedError for any token but a valid one.
+        Raises UnauthorizedError for any token but a valid one. A signature that was found good
+        once is not computed again for the same token.
         """
+        claims = self._read.get((kind, token))
+        if claims is None:
+            claims = self._verify(token, kind)
+            self._read.insert((kind, token), claims)
+        elif time.time() >= claims.expires:
+            raise UnauthorizedError("the token has expired; log in again")
+        context.claims = claims
+        context.see(claims.seen, claims.raised_at)
+        return claims.actor
+
+    def _verify(self, token: str, kind: ActorKind) -> Claims:
         try:
             kid = jwt.get_unverified_header(token).get("kid")
             claims: dict[str, Any] = jwt.decode(
@@ -74,8 +98,11 @@ class Tokens:
                 issuer=ISSUER,
                 options={"require": ["exp", "iat", "sub", "aud", "iss"]},
             )
-            context.see(*parse_token(claims.get("seen", "0")))
-            return Actor(kind, validate_slug(claims["tenant"]), UUID(claims["sub"]))
+            actor = Actor(kind, validate_slug(claims["tenant"]), UUID(claims["sub"]))
+            issued, expires = float(claims["iat"]), float(claims["exp"])
+            logged_in = float(claims.get("auth_time", issued))
+            seen = parse_token(claims.get("seen", "0"))
+            return Claims(actor, logged_in, issued, expires, *seen)
         except jwt.ExpiredSignatureError:
             raise UnauthorizedError("the token has expired; log in again") from None
         except (jwt.InvalidTokenError, KeyError, TypeError, ValueError, InvalidDataError):

@@ -21,6 +21,12 @@ _CHUNK = 256
 _BYTES = SLOTS * 16
 
 
+def set_number(count: int) -> int:
+    """What stands in an entry for the set of series that was made after so many others: they are
+    numbered from the end."""
+    return _SERIES - count
+
+
 class Journal:
     """``values`` holds milliseconds; ``marks`` the entry's number and its series, so that an
     entry proves itself: a slot whose number is another one is of another lap, or not written."""

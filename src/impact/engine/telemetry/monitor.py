@@ -6,7 +6,8 @@
     @timed("price.quote")
     async def quote(...): ...
 
-Recording costs about half a microsecond and adding up as much again, later and in batches.
+Recording costs about half a microsecond and adding up as much again, later and in batches. What
+happens more often than that can bear is counted by a ``Tally``.
 """
 
 import contextlib
@@ -17,8 +18,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from impact.engine.telemetry.journal import MOST_SERIES, Journal
+from impact.engine.telemetry.journal import MOST_SERIES, Journal, set_number
 from impact.engine.telemetry.series import Kind, Series, slot_at
+from impact.engine.telemetry.sketch import sketched
+from impact.engine.telemetry.tally import EACH, Tally
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,7 +37,9 @@ _MOST = {
     Kind.STEP: 500,
     Kind.JOB: 500,
 }
-assert sum(_MOST.values()) + 2 * len(_MOST) < MOST_SERIES  # noqa: S101 - of this file's own
+_MOST_SETS = 8000
+"""Sets of series that count together."""
+assert sum(_MOST.values()) + 2 * len(_MOST) + _MOST_SETS < MOST_SERIES  # noqa: S101 - our own
 _FOLD_EVERY = 1024
 _FOLD_MASK = _FOLD_EVERY - 1
 _LONGEST_NAME = 200
@@ -51,6 +56,8 @@ class PerformanceMonitor:
         self.journal = journal or Journal.anonymous()
         self.on_new: Callable[[int, Series], None] = lambda number, series: None
         """Told of each series before its first value."""
+        self.on_set: Callable[[tuple[int, ...]], None] = lambda numbers: None
+        """Told of each set of series before its first value."""
         self.on_full: Callable[[], None] = self.fold
         self.series: list[Series] = []
         self.changed: set[int] = set()
@@ -59,6 +66,9 @@ class PerformanceMonitor:
         self._clock = clock
         self._numbers: dict[tuple[Kind, str, str], int] = {}
         self._names: dict[Kind, int] = dict.fromkeys(Kind, 0)
+        self._sets: dict[tuple[int, ...], int] = {}
+        self._in_set: dict[int, tuple[int, ...]] = {}
+        self._tallies: dict[int, Tally] = {}
         self._lock = threading.RLock()
 
     def number(self, kind: Kind, name: str, detail: str = "", *, failed: bool = False) -> int:
@@ -82,6 +92,31 @@ class PerformanceMonitor:
                 self._numbers[key] = len(self.series) - 1
             return self._numbers[key]
 
+    def together(self, *numbers: int) -> int | None:
+        """A number for ``record`` under which a value counts in each of these series; None where
+        too many sets are known."""
+        found = self._sets.get(numbers)
+        if found is not None or len(self._sets) >= _MOST_SETS:
+            return found
+        with self._lock:
+            found = self._sets.get(numbers)
+            if found is None:
+                self.on_set(numbers)
+                found = set_number(len(self._sets))
+                self._in_set[found] = numbers
+                self._sets[numbers] = found
+            return found
+
+    def tally(self, kind: Kind, name: str, detail: str = "") -> Tally:
+        """For events of the series that are too many to be timed each."""
+        with self._lock:
+            number = self.number(kind, name, detail)
+            found = self._tallies.get(number)
+            if found is None:
+                many = self.together(*[number] * EACH)
+                found = self._tallies[number] = Tally(self.record, number, many)
+            return found
+
     def record(self, number: int, milliseconds: float) -> None:
         """Count one event that took that long."""
         if not self.journal.write(number, milliseconds) & _FOLD_MASK:
@@ -100,11 +135,16 @@ class PerformanceMonitor:
         """Add up what was recorded. Called every second or sooner, so that each value is counted
         in the ten seconds it belongs to."""
         with self._lock:
+            for tally in list(self._tallies.values()):
+                tally.settle()
             found, self.folded = self.journal.read(self.folded)
             slot = self.slot()
             for number, values in found.items():
-                self.series[number].add(values, slot)
-            self.changed.update(found)
+                sketch = sketched(values)
+                numbers = self._in_set.get(number) or (number,)
+                for each in numbers:
+                    self.series[each].take(sketch, slot)
+                self.changed.update(numbers)
 
     def slot(self) -> int:
         return slot_at(self._clock())

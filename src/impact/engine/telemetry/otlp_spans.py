@@ -21,11 +21,13 @@ _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 
 class Kept(NamedTuple):
-    """A request that is over, and whose spans are wanted. ``attributes`` are the request's;
-    ``epoch`` is when perf_counter_ns was zero, in nanoseconds since 1970."""
+    """A request that is over, and whose spans are wanted: its own, and those ``inside``.
+    ``attributes`` are the request's; ``epoch`` is when perf_counter_ns was zero, in nanoseconds
+    since 1970."""
 
     trace: Trace
-    spans: list[Noted]
+    own: Noted
+    inside: list[Noted]
     attributes: dict[str, Any]
     epoch: int
 
@@ -38,34 +40,38 @@ def _spans(kept: Kept, resource: "Resource") -> list[ReadableSpan]:
     trace = kept.trace
     parent = trace.parent
     state = TraceState.from_header([parent.state]) if parent and parent.state else None
-    ids = [trace.span_id, *(random.getrandbits(64) or 1 for _ in kept.spans[1:])]
+    contexts = [
+        SpanContext(trace.trace_id, random.getrandbits(64) or 1, False, _SAMPLED, state)
+        for _ in kept.inside
+    ]
+    # The last, so that it is the one that the number -1 means.
+    contexts.append(SpanContext(trace.trace_id, trace.span_id, False, _SAMPLED, state))
+    caller = None
+    if parent is not None:
+        caller = SpanContext(trace.trace_id, parent.span_id, True, _SAMPLED, state)
     made = []
-    for number, noted in enumerate(kept.spans):
-        above = None
-        if noted.parent >= 0:
-            above = SpanContext(trace.trace_id, ids[noted.parent], False, _SAMPLED, state)
-        elif parent is not None:
-            above = SpanContext(trace.trace_id, parent.span_id, True, _SAMPLED, state)
-        attributes = kept.attributes if number == 0 else _attributes(noted)
+    for context, noted in zip(contexts, [*kept.inside, kept.own], strict=True):
+        own = noted is kept.own
+        attributes = kept.attributes if own else _attributes(noted)
         status = Status(StatusCode.UNSET)
         if noted.error is not None:
             attributes["error.type"] = type(noted.error).__name__
             status = Status(StatusCode.ERROR, _message(noted.error))
-        elif number == 0 and attributes["http.response.status_code"] >= 500:
+        elif own and attributes["http.response.status_code"] >= 500:
             attributes["error.type"] = str(attributes["http.response.status_code"])
             status = Status(StatusCode.ERROR)
         made.append(
             ReadableSpan(
                 noted.name,
-                SpanContext(trace.trace_id, ids[number], False, _SAMPLED, state),
-                parent=above,
+                context,
+                parent=caller if own else contexts[noted.parent],
                 resource=resource,
                 attributes=attributes,
                 kind=_KINDS[noted.kind],
                 status=status,
                 start_time=noted.began + kept.epoch,
                 # One that was given up, with its request, ends with it.
-                end_time=(noted.ended or kept.spans[0].ended) + kept.epoch,
+                end_time=(noted.ended or kept.own.ended) + kept.epoch,
                 instrumentation_scope=_SCOPE,
             )
         )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from impact.engine.telemetry.sketch import Sketch, merged
+from impact.engine.telemetry.sketch import Sketch, merged, sketched
 
 SLOT_SECONDS = 10
 _SLOTS_A_MINUTE = 6
@@ -52,9 +52,13 @@ class Series(msgspec.Struct, array_like=True):
 
     def add(self, values: Sequence[float], slot: int) -> None:
         """Take in a batch of milliseconds measured in that slot."""
+        self.take(sketched(values), slot)
+
+    def take(self, sketch: Sketch, slot: int) -> None:
+        """Take in what was measured in that slot; the sketch stays the caller's."""
         if slot > self.slot:
             self._close(slot)
-        self.open.add(values)
+        self.open.merge(sketch)
 
     def _close(self, slot: int) -> None:
         if self.open.count:

@@ -6,13 +6,14 @@ first find out the plan (``explain``), which is asked for outside of any request
 
 import asyncio
 import contextlib
+import functools
 import logging
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from impact.engine.tasks import end
+from impact.engine.tasks import end, kept_up
 from impact.engine.telemetry.monitor import OVERFLOW
 from impact.engine.telemetry.slow import KEPT, SlowQuery, masked
 from impact.settings import Settings
@@ -109,7 +110,8 @@ class SlowLog:
     @contextlib.asynccontextmanager
     async def running(self, explain: Explain) -> AsyncIterator[None]:
         """While the block lasts, notes become lines in the log."""
-        task = asyncio.create_task(self._write(explain))
+        write = functools.partial(self._write, explain)
+        task = asyncio.create_task(kept_up(write, "logging slow queries"))
         try:
             yield
         finally:

@@ -8,17 +8,25 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from impact.engine.tasks import end
+from impact.engine.tasks import end, kept_up
 from impact.engine.telemetry.logs import LogForwarder
 from impact.engine.telemetry.monitor import installed
-from impact.engine.telemetry.otlp import Sender, planned, resource, sampler
+from impact.engine.telemetry.otlp import Sampling, Sender, planned, resource, sampling_of
 from impact.engine.telemetry.samples import Collectors, Sample
 from impact.engine.telemetry.series import Kind
 from impact.engine.telemetry.slowlog import SlowLog
-from impact.engine.telemetry.trace import Noted, Parent, Trace, read_baggage, read_parent
+from impact.engine.telemetry.tally import Tally
+from impact.engine.telemetry.trace import (
+    Noted,
+    Parent,
+    Trace,
+    new_trace_id,
+    read_baggage,
+    read_parent,
+)
 from impact.engine.telemetry.workers import Totals, Worker, shared
 from impact.settings import Settings
 
@@ -49,7 +57,7 @@ class Telemetry:
         self._slow_request_ms = settings.slow_request * 1000
         self._plan = planned(os.environ) if self.enabled else planned({})
         self._senders: dict[str, Sender] = {}
-        self._sampler: Any = None
+        self._sampling = Sampling(0, False)
         self._forwarder: LogForwarder | None = None
         self._stack = contextlib.ExitStack()
         self._tasks: list[asyncio.Task[None]] = []
@@ -62,7 +70,8 @@ class Telemetry:
             self._stack.enter_context(installed(self.monitor))
             # The senders' modules bring the SDK with them: imported by those that send.
             await asyncio.to_thread(self._open_senders)
-            self._tasks.append(asyncio.create_task(self._tick()))
+            tick = kept_up(self._tick, "telling what was measured")
+            self._tasks.append(asyncio.create_task(tick))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -88,7 +97,7 @@ class Telemetry:
         if "traces" in protocols:
             from impact.engine.telemetry import otlp_spans  # noqa: PLC0415
 
-            self._sampler = sampler(os.environ)
+            self._sampling = sampling_of(os.environ)
             self._add("traces", lambda batch: otlp_spans.encode(batch, described))
         if "metrics" in protocols:
             from impact.engine.telemetry import otlp_metrics  # noqa: PLC0415
@@ -147,31 +156,32 @@ class Telemetry:
 
     # Requests.
 
-    def start(self, headers: dict[bytes, bytes], method: str) -> Trace | None:
+    def start(self, headers: dict[bytes, bytes]) -> Trace | None:
         """The request's trace, or None where nobody sent or wants one."""
         parent = read_parent(headers) if b"traceparent" in headers else None
-        if not self.tracing:
-            if parent is None:
-                return None
-            baggage = read_baggage(headers)
-            return Trace(parent, sampled=parent.sampled, recording=False, baggage=baggage)
-        trace = Trace(parent, sampled=False, recording=True, baggage=read_baggage(headers))
-        trace.sampled = self._sampled(trace, parent, method)
-        trace.begin("request", method)
-        return trace
+        if not self.tracing and parent is None:
+            return None
+        trace_id = parent.trace_id if parent is not None else new_trace_id()
+        return self._trace(headers, parent, trace_id, recording=self.tracing)
 
-    def _sampled(self, trace: Trace, parent: Parent | None, method: str) -> bool:
-        if self._sampler is None:
-            return False
-        above = None
-        if parent is not None:
-            from opentelemetry import trace as api  # noqa: PLC0415
+    def start_repeated(self, headers: dict[bytes, bytes]) -> Trace | None:
+        """``start`` for an answer that is given again, whose own span tells all of it. One that is
+        surely not kept, and whose caller traces nothing, has no trace."""
+        parent = read_parent(headers) if b"traceparent" in headers else None
+        trace_id = parent.trace_id if parent is not None else new_trace_id()
+        if parent is None and not (self.tracing and self._sampling.keeps(trace_id, None)):
+            return None
+        return self._trace(headers, parent, trace_id, recording=False)
 
-            flags = api.TraceFlags(int(parent.sampled))
-            position = api.SpanContext(parent.trace_id, parent.span_id, True, flags)
-            above = api.set_span_in_context(api.NonRecordingSpan(position))
-        decision = self._sampler.should_sample(above, trace.trace_id, method).decision
-        return bool(decision.is_sampled())
+    def _trace(
+        self, headers: dict[bytes, bytes], parent: Parent | None, trace_id: int, *, recording: bool
+    ) -> Trace:
+        if self.tracing:
+            sampled = self._sampling.keeps(trace_id, parent)
+        else:
+            sampled = parent is not None and parent.sampled
+        baggage = read_baggage(headers) if b"baggage" in headers else ""
+        return Trace(parent, trace_id, sampled=sampled, recording=recording, baggage=baggage)
 
     def finish(
         self,
@@ -185,40 +195,91 @@ class Telemetry:
         that who has the answer finds it counted."""
         ended = _now()
         milliseconds = (ended - began) / 1e6
-        method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
-        name = f"{method} {route or UNROUTED}"
+        name = self._name(scope, route)
         if self.enabled:
             failed = status >= 500
             self._observe(Kind.ROUTE, name, milliseconds, str(status), failed=failed)
             # A name that somebody made up is no series: there is no end of those.
             self._observe(Kind.TENANT, context.tenant if context.admitted else NONE, milliseconds)
+        if self.tracing and context.trace is not None:
+            own = Noted("request", name, -1, began)
+            own.ended = ended
+            self._close(context.trace, context, scope, own, route, status)
+
+    def _name(self, scope: Mapping[str, Any], route: str | None) -> str:
+        method = scope["method"]
+        return f"{method if method in _METHODS else '_OTHER'} {route or UNROUTED}"
+
+    # Answers given again.
+
+    def repeated(self, method: str, route: str, tenant: str, entities: Sequence[str]) -> "Repeated":
+        """Where an answer counts that L1 gives again, after look-ups of these entities."""
+        number, name = self.monitor.number, f"{method} {route}"
+        shop = number(Kind.TENANT, tenant)
+        return Repeated(
+            name,
+            self._together(number(Kind.ROUTE, name, "200"), shop),
+            self._together(number(Kind.ROUTE, name, "304"), shop),
+            tuple([self.cache_hits(entity) for entity in entities]),
+        )
+
+    def _together(self, *numbers: int) -> tuple[int, ...]:
+        one = self.monitor.together(*numbers)
+        return numbers if one is None else (one,)
+
+    def finish_repeated(
+        self,
+        context: "RequestContext",
+        scope: Mapping[str, Any],
+        known: "Repeated",
+        route: str,
+        status: int,
+        began: int,
+        looked_up: float,
+    ) -> None:
+        """``finish`` for an answer that L1 gave again; it took ``looked_up`` milliseconds to find
+        it."""
+        ended = _now()
+        milliseconds = (ended - began) / 1e6
+        if self.enabled:
+            record = self.monitor.record
+            for number in known.sent if status == 200 else known.unchanged:
+                record(number, milliseconds)
+            for hits in known.looked_up:
+                if hits.due():
+                    hits.note(looked_up)
+                else:
+                    hits.count += 1
+        if not self.tracing:
+            return
         trace: Trace | None = context.trace
-        if trace is not None and trace.spans:
-            self._close(trace, context, scope, name, route, status, ended, milliseconds)
+        slow = milliseconds >= self._slow_request_ms
+        if slow or (trace is not None and trace.sampled):
+            trace = trace or Trace(None, new_trace_id(), sampled=False, recording=False)
+            own = Noted("request", known.name, -1, began)
+            own.ended, own.detail = ended, ("l1",)
+            self._close(trace, context, scope, own, route, status)
 
     def _close(
         self,
         trace: Trace,
         context: "RequestContext",
-        scope: dict[str, Any],
-        name: str,
+        scope: Mapping[str, Any],
+        own: Noted,
         route: str | None,
         status: int,
-        ended: int,
-        milliseconds: float,
     ) -> None:
-        spans = trace.close()
+        inside = trace.close()
         if trace.sampled:
             trace.kept = "sampled"
         elif status >= 500:
             trace.kept = "failed"
-        elif milliseconds >= self._slow_request_ms:
+        elif (own.ended - own.began) / 1e6 >= self._slow_request_ms:
             trace.kept = "slow"
         else:
             return
         from impact.engine.telemetry.otlp_spans import Kept  # noqa: PLC0415
 
-        spans[0].name, spans[0].ended = name, ended
         client = scope.get("client")
         method = scope["method"]
         attributes: dict[str, Any] = {
@@ -238,8 +299,11 @@ class Telemetry:
             attributes["http.route"] = route
         if client:
             attributes["client.address"] = client[0]
+        if own.detail:
+            (attributes["impact.cache.outcome"],) = own.detail
         epoch = time.time_ns() - _now()
-        self._senders["traces"].outbox.put(Kept(trace, spans, attributes, epoch), len(spans))
+        kept = Kept(trace, own, inside, attributes, epoch)
+        self._senders["traces"].outbox.put(kept, 1 + len(inside))
 
     # The database.
 
@@ -287,14 +351,20 @@ class Telemetry:
 
     # The cache, and flows.
 
-    def cache(self, context: "RequestContext", entity: str, outcome: str, began: int) -> None:
-        """A look-up was answered without waiting."""
+    def cache_hits(self, entity: str) -> Tally:
+        """The count of look-ups that L1 answered."""
+        return self.monitor.tally(Kind.CACHE, entity, "l1")
+
+    def cache_hit(self, context: "RequestContext", entity: str, hits: Tally, began: int) -> None:
+        """L1 answered, and it is timed."""
+        ended = _now()
         if self.enabled:
-            ended = _now()
-            self._observe(Kind.CACHE, entity, (ended - began) / 1e6, outcome)
-            if context.trace is not None:
-                detail = (entity, outcome, context.tenant)
-                context.trace.leaf("cache", f"cache {entity}", began, ended, detail)
+            hits.note((ended - began) / 1e6)
+        else:
+            hits.count += 1
+        if context.trace is not None:
+            detail = (entity, "l1", context.tenant)
+            context.trace.leaf("cache", f"cache {entity}", began, ended, detail)
 
     def looking_up(self, context: "RequestContext", entity: str) -> "Lookup":
         """A look-up that goes beyond L1, as a figure and as a span around what it does."""
@@ -314,6 +384,16 @@ class Telemetry:
             raise
         if trace is not None:
             trace.end(noted)
+
+
+class Repeated(NamedTuple):
+    """Of an answer that is given again: its name, and where each one counts: the numbers by its
+    status, 200 or 304, and its look-ups."""
+
+    name: str
+    sent: tuple[int, ...]
+    unchanged: tuple[int, ...]
+    looked_up: tuple[Tally, ...]
 
 
 class Lookup:

@@ -24,7 +24,8 @@ class Parent(NamedTuple):
 
 
 class Noted:
-    """One span to be. ``detail`` is what its kind says of itself; times are of perf_counter_ns."""
+    """One span to be. ``detail`` is what its kind says of itself; ``parent`` is the number of the
+    span it is in, -1 for the request itself; times are of perf_counter_ns."""
 
     __slots__ = ("began", "detail", "ended", "error", "kind", "name", "parent")
 
@@ -39,7 +40,8 @@ class Noted:
 
 
 class Trace:
-    """``spans`` is None where nobody will ask for them: then it only passes the caller's ids on."""
+    """``spans`` are those inside the request's own; None where nobody will ask for them: then it
+    only passes the caller's ids on."""
 
     __slots__ = (
         "baggage",
@@ -54,10 +56,16 @@ class Trace:
     )
 
     def __init__(
-        self, parent: Parent | None, *, sampled: bool, recording: bool, baggage: str = ""
+        self,
+        parent: Parent | None,
+        trace_id: int,
+        *,
+        sampled: bool,
+        recording: bool,
+        baggage: str = "",
     ) -> None:
         self.parent = parent
-        self.trace_id = parent.trace_id if parent else random.getrandbits(128) or 1
+        self.trace_id = trace_id
         self.span_id = random.getrandbits(64) or 1
         self.sampled = sampled
         self.baggage = baggage
@@ -112,7 +120,7 @@ class Trace:
         spans.append(noted)
 
     def close(self) -> list[Noted]:
-        """The spans; whatever goes on after the request adds none."""
+        """The spans inside; whatever goes on after the request adds none."""
         spans, self.spans = self.spans, None
         return spans or []
 
@@ -134,6 +142,10 @@ class Trace:
         if self.baggage:
             headers["baggage"] = self.baggage
         return headers
+
+
+def new_trace_id() -> int:
+    return random.getrandbits(128) or 1
 
 
 def read_parent(headers: dict[bytes, bytes]) -> Parent | None:

@@ -20,11 +20,12 @@ from typing import IO
 
 import msgspec
 
-from impact.engine.telemetry.journal import Journal
+from impact.engine.telemetry.journal import Journal, set_number
 from impact.engine.telemetry.monitor import PerformanceMonitor
 from impact.engine.telemetry.names import METRICS, MetricKind
 from impact.engine.telemetry.samples import Sample, added
-from impact.engine.telemetry.series import Series, slot_at
+from impact.engine.telemetry.series import Kind, Series, slot_at
+from impact.engine.telemetry.sketch import sketched
 from impact.engine.telemetry.slow import SlowQuery, newest
 
 _PREFIX = "impact-run-"
@@ -49,6 +50,16 @@ class Totals(msgspec.Struct, array_like=True):
     merged: list[str] = []
 
 
+class _Line(msgspec.Struct, array_like=True, omit_defaults=True):
+    """Of the file of names: a series, or a set of them by their numbers."""
+
+    kind: Kind | None = None
+    name: str = ""
+    detail: str = ""
+    failed: bool = False
+    together: tuple[int, ...] = ()
+
+
 class _Encoded(msgspec.Struct, array_like=True):
     """``Totals`` of which most series were encoded before."""
 
@@ -60,7 +71,7 @@ class _Encoded(msgspec.Struct, array_like=True):
     merged: list[str]
 
 
-_name = msgspec.msgpack.Decoder(Series)
+_line = msgspec.msgpack.Decoder(_Line)
 _totals = msgspec.msgpack.Decoder(Totals)
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -85,6 +96,7 @@ class Worker:
             fcntl.flock(self._names, fcntl.LOCK_EX)
             self.monitor = PerformanceMonitor(Journal.create(self._path(".journal")))
         self.monitor.on_new = self._add_name
+        self.monitor.on_set = lambda numbers: self._add_line(_Line(together=numbers))
         self.monitor.on_full = self._fold
 
     def _path(self, suffix: str) -> Path:
@@ -92,8 +104,11 @@ class Worker:
         return self._directory / (self._name + suffix)
 
     def _add_name(self, number: int, series: Series) -> None:
+        self._add_line(_Line(series.kind, series.name, series.detail, series.failed))
+
+    def _add_line(self, line: _Line) -> None:
         assert self._names is not None  # noqa: S101 - set where this is
-        raw = _encode(Series(series.kind, series.name, series.detail, series.failed))
+        raw = _encode(line)
         self._names.write(len(raw).to_bytes(4, "big") + raw)
 
     def _fold(self) -> None:
@@ -140,6 +155,10 @@ class Worker:
 
     def close(self) -> None:
         if self._names is not None:
+            # What ends later yet may be the first of its name, which nobody could read any more.
+            self.monitor.journal = Journal.anonymous()
+            self.monitor.on_new = lambda number, series: None
+            self.monitor.on_set = lambda numbers: None
             self._names.close()
 
 
@@ -202,7 +221,7 @@ def _read_worker(directory: Path, path: Path) -> Totals:
         state.samples = [
             sample for sample in state.samples if METRICS[sample.metric].kind is MetricKind.COUNTER
         ]
-    names = _read_names(path)
+    names, sets = _read_names(path)
     try:
         journal = Journal.open(directory / f"{name}.journal")
     except (FileNotFoundError, ValueError):
@@ -214,24 +233,33 @@ def _read_worker(directory: Path, path: Path) -> Totals:
     # All of it was measured in the last second or so of the worker.
     slot = slot_at(time.monotonic())
     for number, values in found.items():
-        if number >= len(names):
+        if number >= len(names) and number not in sets:
             # Its name was written before it, so this was read before that.
-            names = _read_names(path)
-        series = by_key.setdefault(names[number].key, names[number])
-        series.add(values, max(slot, series.slot))
+            names, sets = _read_names(path)
+        sketch = sketched(values)
+        for each in sets.get(number) or (number,):
+            series = by_key.setdefault(names[each].key, names[each])
+            series.take(sketch, max(slot, series.slot))
     state.series = list(by_key.values())
     return state
 
 
-def _read_names(path: Path) -> list[Series]:
-    raw, at, names = path.read_bytes(), 0, []
+def _read_names(path: Path) -> tuple[list[Series], dict[int, tuple[int, ...]]]:
+    """The series by number, and the sets of them by theirs."""
+    raw, at = path.read_bytes(), 0
+    names: list[Series] = []
+    sets: dict[int, tuple[int, ...]] = {}
     while at < len(raw):
         size = int.from_bytes(raw[at : at + 4], "big")
         if at + 4 + size > len(raw):
             break
-        names.append(_name.decode(raw[at + 4 : at + 4 + size]))
+        line = _line.decode(raw[at + 4 : at + 4 + size])
+        if line.kind is None:
+            sets[set_number(len(sets))] = line.together
+        else:
+            names.append(Series(line.kind, line.name, line.detail, line.failed))
         at += 4 + size
-    return names
+    return names, sets
 
 
 def _read_state(path: Path) -> Totals:

@@ -9,17 +9,20 @@ from litestar.params import FromPath, HeaderParameter, JSONBody
 from impact.domains.orders.schemas import CompletedCart, CreateOrder, OrderResponse
 from impact.engine.http import responses
 from impact.engine.http.dependencies import Context, Engine
+from impact.engine.http.limits import counted_as
+from impact.engine.schemas import END
 from impact.engine.security.permissions import public
 from impact.flows.checkout.carts import load_basket
 from impact.flows.checkout.placement import Basket, claim_key, customer_of, place
 
 IdempotencyKey = Annotated[
-    str | None, HeaderParameter(name="idempotency-key", min_length=1, max_length=255)
+    str | None, HeaderParameter(name="idempotency-key", pattern=r"^[\x21-\x7e]{1,255}" + END)
 ]
 
 
 class StoreCheckout(Controller):
     tags = ("Store checkout",)
+    opt = counted_as("checkout")
 
     @post("/orders", opt=public(), status_code=200)
     async def create_order(

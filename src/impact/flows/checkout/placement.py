@@ -12,11 +12,11 @@ from uuid import UUID
 import msgspec
 
 from impact.context import ActorKind
-from impact.domains.orders.schemas import AddressInput, OrderItemOut, OrderOut
+from impact.domains.orders.schemas import OrderAddress, OrderItemOut, OrderOut
 from impact.engine.db.base import new_id, utc_now
 from impact.engine.db.session import WriteSession
 from impact.engine.db.statements import ALL, Statement
-from impact.engine.schemas import Metadata, bounded_metadata
+from impact.engine.schemas import Metadata
 from impact.errors import (
     IdempotencyMismatchError,
     InsufficientInventoryError,
@@ -302,7 +302,7 @@ def _order(rows: Sequence[Any], basket: Basket) -> OrderOut:
         total=item_total,
         shipping_address=_address(basket.shipping_address),
         billing_address=_address(basket.billing_address),
-        metadata=bounded_metadata(basket.metadata),
+        metadata=basket.metadata,
         canceled_at=None,
         created_at=now,
         updated_at=now,
@@ -311,8 +311,8 @@ def _order(rows: Sequence[Any], basket: Basket) -> OrderOut:
     )
 
 
-def _address(address: AddressInput | dict[str, Any] | None) -> dict[str, Any] | None:
-    if isinstance(address, AddressInput):
+def _address(address: OrderAddress | dict[str, Any] | None) -> dict[str, Any] | None:
+    if isinstance(address, OrderAddress):
         built: dict[str, Any] = msgspec.to_builtins(address)
         return built
     return address

@@ -115,16 +115,19 @@ async def _import_tenant(session: WriteSession, summary: RetailSummary, progress
     await work.run(session, sql.ANALYZE_ORDERS)
     present = await work.fetch_row(session, sql.DROP_PRESENT)
     progress("customers and products", None)
-    summary.customers += await work.run(session, sql.INSERT_CUSTOMERS)
+    customers = await work.run(session, sql.INSERT_CUSTOMERS)
     await work.run(session, sql.FIND_PRODUCTS)
     await work.run(session, sql.ANALYZE_PRODUCTS)
-    summary.products += await work.run(session, sql.INSERT_PRODUCTS)
+    products = await work.run(session, sql.INSERT_PRODUCTS)
     await work.run_all(session, (sql.INSERT_VARIANTS, sql.INSERT_PRICES, sql.INSERT_LEVELS))
-    await work.run(session, work.FORGET_PLANS)
+    await work.plan_anew(session, customers + products)
     progress("orders", None)
-    summary.orders += await work.run(session, sql.INSERT_ORDERS)
+    orders = await work.run(session, sql.INSERT_ORDERS)
     summary.orders_extended += await work.run(session, sql.EXTEND_ORDERS)
-    await work.run(session, work.FORGET_PLANS)
+    await work.plan_anew(session, orders)
+    summary.customers += customers
+    summary.products += products
+    summary.orders += orders
     progress("order lines", None)
     lines = await work.run(session, sql.INSERT_LINES)
     summary.lines += lines

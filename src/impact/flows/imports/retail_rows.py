@@ -36,6 +36,8 @@ _QUANTITY = re.compile(r"-?[0-9]{1,10}", re.ASCII)
 _PRICE = re.compile(r"(-?)([0-9]{1,12})(?:\.([0-9]{1,12}))?", re.ASCII)
 _LONGEST_CODES = 200
 _LONGEST_TEXT = 500
+_LONGEST_RECORD = 2000
+"""Characters, of which spaces may be more than a text keeps; what is remembered is bounded."""
 _LARGEST_QUANTITY = 2**31 - 1
 _LARGEST_TOTAL = 10**15
 """Minor units; nine thousand lines of it still fit an order's 64-bit total."""
@@ -67,9 +69,18 @@ def amount_of(fields: Sequence[str]) -> Decimal | None:
     It is worked out in decimals apart from ``classify``'s minor units, so that the two check
     each other.
     """
-    if len(fields) != len(COLUMNS):
+    if len(fields) != len(COLUMNS) or len("".join(fields)) > _LONGEST_RECORD:
         return None
-    quantity, price = fields[3].strip(), fields[5].strip()
+    return _amount(fields[3], fields[5])
+
+
+_remembered = functools.lru_cache(maxsize=1 << 15)
+"""Few of a file's texts are new: a shop has a few thousand articles, each at a few prices."""
+
+
+@_remembered
+def _amount(quantity: str, price: str) -> Decimal | None:
+    quantity, price = quantity.strip(), price.strip()
     if not _QUANTITY.fullmatch(quantity) or not _PRICE.fullmatch(price):
         return None
     return EXACT.multiply(Decimal(quantity), Decimal(price))
@@ -84,50 +95,90 @@ def classify(  # noqa: PLR0911 - one return a reason
     """
     if len(fields) != len(COLUMNS):
         return Rejected("wrong_number_of_fields")
-    if "\0" in "".join(fields):
+    text = "".join(fields)
+    if "\0" in text:
         return Rejected("nul_character")
-    invoice, sku, title, quantity_text, date, price_text, customer, country = [
-        field.strip() for field in fields
-    ]
-    invoice, sku, title = invoice.upper(), tidy(sku).upper(), tidy(title)
-    if not _INVOICE.fullmatch(invoice):
+    if len(text) > _LONGEST_RECORD:
+        return Rejected("text_too_long")
+    invoice, sku, title, quantity_text, date, price_text, customer, country = fields
+    invoice, kind = _invoice(invoice)
+    sku, title = _article(sku, title)
+    customer, country = customer.strip().removesuffix(".0"), country.strip()
+    if not kind:
         return Rejected("bad_invoice")
     if not sku:
         return Rejected("missing_stock_code")
-    customer = customer.removesuffix(".0")
     if len(sku + customer + country) > _LONGEST_CODES or len(title) > _LONGEST_TEXT:
         return Rejected("text_too_long")
-    if not _QUANTITY.fullmatch(quantity_text):
+    quantity = _quantity(quantity_text)
+    if quantity is None:
         return Rejected("bad_quantity")
-    price = _PRICE.fullmatch(price_text)
+    price = _price(price_text)
     if price is None:
         return Rejected("bad_price")
-    placed_at = parse_time(date)
+    placed_at = parse_time(date.strip())
     if placed_at is None:
         return Rejected("bad_date")
     tenant = tenant_of(country)
     if tenant is None:
         return Rejected("bad_country")
-    unit_price = _minor_units(*price.groups(default=""))
-    quantity = int(quantity_text)
+    unit_price = price.minor_units
     refusal = _refusal(quantity, unit_price, customer)
     if refusal is not None or unit_price is None:
         return refusal or Rejected("sub_penny", malformed=False)
-    kind = {"C": "return", "A": "adjustment"}.get(invoice[0], "sale")
     return RetailRow(
-        line=line,
-        tenant_id=tenant,
-        invoice=invoice,
-        kind=kind,
-        is_charge=kind == "adjustment" or sku in CHARGE_CODES,
-        sku=sku,
-        title=title or None,
-        quantity=quantity,
-        unit_price=unit_price,
-        placed_at=placed_at,
-        customer=customer or None,
-        country=country or None,
+        line,
+        tenant,
+        invoice,
+        kind,
+        kind == "adjustment" or sku in CHARGE_CODES,
+        sku,
+        title or None,
+        quantity,
+        unit_price,
+        placed_at,
+        customer or None,
+        country or None,
     )
+
+
+@_remembered
+def _invoice(text: str) -> tuple[str, str]:
+    """Its number and what kind of order it is; that is empty for one that is no invoice."""
+    invoice = text.strip().upper()
+    if not _INVOICE.fullmatch(invoice):
+        return invoice, ""
+    return invoice, {"C": "return", "A": "adjustment"}.get(invoice[0], "sale")
+
+
+@_remembered
+def _article(sku: str, title: str) -> tuple[str, str]:
+    return tidy(sku).upper(), tidy(title)
+
+
+@_remembered
+def _quantity(text: str) -> int | None:
+    text = text.strip()
+    return int(text) if _QUANTITY.fullmatch(text) else None
+
+
+class _Price(NamedTuple):
+    minor_units: int | None
+    """None for one finer than a minor unit, which no order line can hold."""
+
+
+@_remembered
+def _price(text: str) -> _Price | None:
+    """None for a text that is no price."""
+    found = _PRICE.fullmatch(text.strip())
+    if found is None:
+        return None
+    sign, whole, fraction = found.groups(default="")
+    fraction = fraction.rstrip("0")
+    if len(fraction) > 2:
+        return _Price(None)
+    minor = int(whole + fraction.ljust(2, "0"))
+    return _Price(-minor if sign else minor)
 
 
 def _refusal(quantity: int, unit_price: int | None, customer: str) -> Rejected | None:
@@ -140,16 +191,7 @@ def _refusal(quantity: int, unit_price: int | None, customer: str) -> Rejected |
     return None
 
 
-def _minor_units(sign: str, whole: str, fraction: str) -> int | None:
-    """None for a price finer than a minor unit, which no order line can hold."""
-    fraction = fraction.rstrip("0")
-    if len(fraction) > 2:
-        return None
-    minor = int(whole + fraction.ljust(2, "0"))
-    return -minor if sign else minor
-
-
-@functools.lru_cache(maxsize=4096)
+@_remembered
 def parse_time(text: str) -> dt.datetime | None:
     """An ISO 8601 time, taken as UTC where it names no offset; None where it is none.
 

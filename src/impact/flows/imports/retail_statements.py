@@ -37,7 +37,9 @@ DROP_STAGING = Statement(
 )
 """The connection may serve another import; a rollback drops them too."""
 
-ANALYZE_ROWS = Statement("import.analyze_rows", "ANALYZE import_row", tenantless=True)
+ANALYZE_ROWS = Statement(
+    "import.analyze_rows", "ANALYZE import_row (tenant_id, invoice, customer, sku)", tenantless=True
+)
 ANALYZE_ORDERS = Statement("import.analyze_orders", "ANALYZE import_order", tenantless=True)
 ANALYZE_PRODUCTS = Statement("import.analyze_products", "ANALYZE import_product", tenantless=True)
 

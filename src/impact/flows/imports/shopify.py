@@ -82,9 +82,14 @@ async def import_shopify(
                 reasons={},
             )
             catalog = _Catalog(source, rejects, summary)
+            planned = work.WORTH_PLANNING // 2
             for batch in catalog.batches():
                 progress("products", source.fraction)
                 await catalog.insert(session, batch)
+                # A table outgrows its plans when it has doubled.
+                if summary.products >= 2 * planned:
+                    planned = summary.products
+                    await work.plan_anew(session, planned)
             rejects.check(path, summary.rows, options.max_rejects)
             summary.reasons = rejects.reasons
             rejects.seal()

@@ -21,27 +21,21 @@ LONGEST_STATEMENT = 3600.0
 
 # All queries see one snapshot and their own writes: orders that a shop takes meanwhile cannot
 # disturb the comparison of the reports before and after. The limits of a request are lifted.
-# Sorts of a whole file stay in memory. See FORGET_PLANS for the cost of an index's tuple.
+# Sorts of a whole file stay in memory.
 _PREPARE = Statement(
     "import.prepare",
     """
     SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
     SET LOCAL statement_timeout = 0;
-    SET LOCAL work_mem = '64MB';
-    SET LOCAL cpu_index_tuple_cost = 0.1
+    SET LOCAL work_mem = '128MB'
     """,
     tenantless=True,
 )
-FORGET_PLANS = Statement("import.forget_plans", "DISCARD PLANS", tenantless=True)
-"""To be run between filling a table and filling the one that refers to it.
-
-PostgreSQL keeps one plan for all checks of a foreign key. Made while a tenant had few rows, or
-from statistics of before, it may look the key up through any index that starts with the tenant,
-as for few rows each costs the same within the planner's one percent: then a check reads many of
-the tenant's rows. The owner alone may ANALYZE, so the plans are made anew at the tables' present
-size, and index tuples are priced at twenty times the default, which sets the primary key apart
-from two rows on.
-"""
+_PLAN_ANEW = Statement(
+    "import.plan_anew", "SELECT analyze_imported(); DISCARD PLANS", tenantless=True
+)
+WORTH_PLANNING = 500
+"""Rows below which no plan is bad enough to read samples of the tables for a better one."""
 _LOCK = Statement(
     "import.lock", "SELECT pg_try_advisory_xact_lock(7203, hashtext(:tenant_id::text))"
 )
@@ -77,6 +71,19 @@ async def run(session: WriteSession, statement: Statement, **values: Any) -> int
     tag = await session.execute(statement, timeout=LONGEST_STATEMENT, **values)
     last = tag.rsplit(" ", 1)[-1]
     return int(last) if last.isdigit() else 0
+
+
+async def plan_anew(session: WriteSession, filled: int) -> None:
+    """To be called between filling a table with so many rows and filling one that refers to it.
+
+    PostgreSQL keeps one plan for all checks of a foreign key. Where statistics of before say that a
+    tenant has a single row, any index that starts with the tenant seems as good as the primary key:
+    then each check reads many of the tenant's rows. So what was filled is analyzed. Beside another
+    import it is not, as that one holds the lock until its end; then the plans are made at the
+    tables' present size, which tells the primary key apart wherever tenants had two rows or more.
+    """
+    if filled >= WORTH_PLANNING:
+        await run(session, _PLAN_ANEW)
 
 
 async def enter_tenant(session: WriteSession, tenant: str) -> str | None:

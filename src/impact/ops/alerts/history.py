@@ -13,6 +13,8 @@ from impact.engine.telemetry.workers import Totals
 KEPT = 180
 """Points: fifteen minutes at one in five seconds."""
 
+_WAITING = {"impact.requests.waiting", "db.client.connection.pending_requests"}
+
 
 class Point(msgspec.Struct, array_like=True):
     """One look. ``at`` is in seconds since 1970; rates are per second since the look before; what
@@ -21,6 +23,10 @@ class Point(msgspec.Struct, array_like=True):
     at: float
     requests: float
     errors: float
+    refused: float
+    """By rate limits, or because too many waited for a connection."""
+    waiting: float
+    """Requests that wait to begin or for a connection, now."""
     p95_ms: float | None
     hit_rate: float | None
     pool_use: float | None
@@ -30,7 +36,7 @@ class Point(msgspec.Struct, array_like=True):
 class History:
     def __init__(self) -> None:
         self._points: deque[Point] = deque(maxlen=KEPT)
-        self._before: tuple[float, float, float, float, float] | None = None
+        self._before: tuple[float, ...] | None = None
 
     def add(self, totals: Totals, at: float, clock: float) -> list[Point]:
         """Take in a look; answers all that are kept, oldest first."""
@@ -38,7 +44,7 @@ class History:
         requests = float(sum(series.life().count for series in routes))
         errors = float(sum(series.life().count for series in routes if series.failed))
         asked, loads = _lookups(totals.samples)
-        now = (at, requests, errors, asked, loads)
+        now = (at, requests, errors, asked, loads, _refused(totals.samples))
         if self._before is not None and at > self._before[0]:
             seconds, *grown = (new - old for new, old in zip(now, self._before, strict=True))
             window = merged([each.window(1, slot_at(time.monotonic())) for each in routes])
@@ -47,6 +53,8 @@ class History:
                     at=clock,
                     requests=round(max(0.0, grown[0]) / seconds, 3),
                     errors=round(max(0.0, grown[1]) / seconds, 3),
+                    refused=round(max(0.0, grown[4]) / seconds, 3),
+                    waiting=sum(s.value for s in totals.samples if s.metric in _WAITING),
                     p95_ms=_p95(window),
                     hit_rate=1 - min(1.0, grown[3] / grown[2]) if grown[2] > 0 else None,
                     pool_use=_pool_use(totals.samples),
@@ -73,6 +81,15 @@ def _lookups(samples: list[Sample]) -> tuple[float, float]:
             asked += sample.value if tier == "l1" else 0.0
             loads += sample.value if (tier, hit) == ("database", "false") else 0.0
     return asked, loads
+
+
+def _refused(samples: list[Sample]) -> float:
+    return sum(
+        sample.value
+        for sample in samples
+        if sample.metric == "impact.node.shed"
+        or (sample.metric == "impact.rate.requests" and sample.labels[1] == "limited")
+    )
 
 
 def _pool_use(samples: list[Sample]) -> float | None:

@@ -13,7 +13,7 @@ from typing import IO
 import msgspec
 
 from impact.engine.runtime import Runtime
-from impact.engine.tasks import end
+from impact.engine.tasks import end, kept_up
 from impact.engine.telemetry.samples import Sample
 from impact.engine.telemetry.workers import Totals
 from impact.ops.alerts.history import History, Point
@@ -53,11 +53,7 @@ class Watch:
     async def run(self) -> None:
         while True:
             if self._elected():
-                try:
-                    await self.look()
-                except Exception:
-                    # A look that fails must not end all those to come.
-                    logger.exception("the figures could not be judged")
+                await self.look()
             await asyncio.sleep(EVERY)
 
     def _elected(self) -> bool:
@@ -137,7 +133,7 @@ async def watching(runtime: Runtime) -> AsyncIterator[Watch]:
         watch = Watch(runtime, webhook)
         stack.callback(watch.close)
         if settings.telemetry:
-            task = asyncio.create_task(watch.run())
+            task = asyncio.create_task(kept_up(watch.run, "judging the figures"))
             stack.push_async_callback(end, [task])
         yield watch
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from impact.engine.tasks import end
+from impact.engine.tasks import end, kept_up
 from impact.ops.alerts.state import Alert
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Webhook:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Webhook":
-        self._task = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(kept_up(self._run, "sending alerts"))
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -6,7 +6,11 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
-_FILES = ("ops.css", "ops.js", "icon.svg")
+_FILES = (
+    *("ops.css", "icon.svg"),
+    *("dom.js", "access.js", "table.js", "plan.js", "board.js", "ops.js"),
+)
+"""A script after those it imports: their names, which it holds, become part of its own."""
 PAGE_HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
@@ -37,14 +41,18 @@ class Site(NamedTuple):
 def site() -> Site:
     folder = files("impact.ops.dashboard")
     page = (folder / "page.html").read_text(encoding="utf-8")
-    assets = {}
+    assets: dict[str, Asset] = {}
+    names: dict[str, str] = {}
     for name in _FILES:
         body = (folder / name).read_bytes()
+        for imported, path in names.items():
+            body = body.replace(f'"./{imported}"'.encode(), f'"{path}"'.encode())
         stem, _, ending = name.partition(".")
         hashed = f"{stem}.{_digest(body)}.{ending}"
         kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
         assets[hashed] = Asset(body, kind)
-        page = page.replace(f'"{name}"', f'"/ops/assets/{hashed}"')
+        names[name] = f"/ops/assets/{hashed}"
+        page = page.replace(f'"{name}"', f'"{names[name]}"')
     raw = page.encode()
     return Site(raw, f'"{_digest(raw)}"', assets)
 

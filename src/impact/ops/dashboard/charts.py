@@ -44,6 +44,8 @@ def charts(limits: dict[str, float]) -> tuple[Chart, ...]:
         Chart("requests", "Requests a second", lambda p: p.requests, _unit("/s"), _number, 1),
         Chart("p95", "95th percentile of the last minute", _p95, _unit(" ms"), _number, 1),
         Chart("errors", "Errors a second", lambda p: p.errors, _unit("/s"), _number, 1),
+        Chart("waiting", "Requests that wait", lambda p: p.waiting, _number, _number, 1),
+        Chart("refused", "Refused a second", lambda p: p.refused, _unit("/s"), _number, 1),
         Chart(
             "hit_rate",
             "Cache hit rate",

@@ -12,6 +12,7 @@ from litestar.params import FromPath
 from impact.context import HEADQUARTERS, RequestContext
 from impact.domains.identity.access import admit_platform
 from impact.engine.db.plans import NamedPlan, plans_of
+from impact.engine.http.contract import produces
 from impact.engine.http.dependencies import Engine
 from impact.engine.http.responses import json_body
 from impact.engine.runtime import Runtime
@@ -20,7 +21,6 @@ from impact.errors import NotFoundError, UnavailableError
 from impact.ops.alerts.watch import Watch
 from impact.ops.dashboard.assets import PAGE_HEADERS, site
 from impact.ops.dashboard.feed import Feed
-from impact.ops.dashboard.stopping import told_to_stop
 from impact.ops.dashboard.stream import MOST, EventStream
 
 _NO_STORE = {"cache-control": "no-store"}
@@ -32,10 +32,9 @@ _PLANNING = 5.0
 def dashboard(state: State, runtime: Runtime, watch: Watch) -> Iterator[None]:
     """What the routes need, for as long as the application runs."""
     state.feed = Feed(runtime.telemetry, watch, runtime.settings.alert_thresholds)
-    state.closing = asyncio.Event()
+    state.closing = runtime.closing
     site()  # now, rather than in somebody's request
-    with told_to_stop(state.closing.set):
-        yield
+    yield
     state.closing.set()
 
 
@@ -77,7 +76,7 @@ class DashboardFigures(Controller):
         response.headers.update(_NO_STORE)
         return response
 
-    @get("/events", opt=requires("ops:read"))
+    @get("/events", opt=requires("ops:read") | produces("text/event-stream"))
     async def follow(self, request: Request[Any, Any, Any]) -> EventStream:
         """The same as server-sent events: ``figures``, ``charts``, and ``end`` with the reason."""
         feed: Feed = request.app.state.feed

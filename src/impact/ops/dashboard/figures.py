@@ -53,7 +53,20 @@ class CacheRow(msgspec.Struct):
     p95: float | None
 
 
+class LimitRow(msgspec.Struct):
+    """A class of requests with a budget: what passed and what was refused since the processes
+    began."""
+
+    name: str
+    admitted: int = 0
+    limited: int = 0
+    share: float | None = None
+    """Refused of all."""
+
+
 class PoolRow(msgspec.Struct):
+    """``shed`` requests were sent away since the processes began, as too many waited."""
+
     node: str
     used: int = 0
     idle: int = 0
@@ -63,6 +76,7 @@ class PoolRow(msgspec.Struct):
     p95: float | None = None
     p99: float | None = None
     errors: int = 0
+    shed: int = 0
 
 
 class NodeRow(msgspec.Struct):
@@ -99,6 +113,7 @@ class Figures(msgspec.Struct):
     queries: Rows
     tenants: Rows
     cache: list[CacheRow]
+    limits: list[LimitRow]
     pools: list[PoolRow]
     nodes: list[NodeRow]
     relay: Relay
@@ -122,6 +137,7 @@ def figures(totals: Totals, seen: Seen, *, at: float, moment: float) -> Figures:
         queries=_timed(totals, Kind.QUERY, moment, lambda row: row.total),
         tenants=_timed(totals, Kind.TENANT, moment, lambda row: row.count),
         cache=_cache(totals, moment),
+        limits=_limits(samples),
         pools=_pools(totals, samples, moment),
         nodes=_nodes(samples),
         relay=_relay(samples),
@@ -181,6 +197,16 @@ def _share(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
+def _limits(samples: dict[str, list[Sample]]) -> list[LimitRow]:
+    rows: dict[str, LimitRow] = {}
+    for sample in samples["impact.rate.requests"]:
+        name, outcome = sample.labels
+        setattr(rows.setdefault(name, LimitRow(name)), outcome, int(sample.value))
+    for row in rows.values():
+        row.share = _share(row.limited, row.admitted + row.limited)
+    return sorted(rows.values(), key=lambda row: (-row.limited, row.name))
+
+
 def _pools(totals: Totals, samples: dict[str, list[Sample]], moment: float) -> list[PoolRow]:
     rows: dict[str, PoolRow] = {}
 
@@ -193,6 +219,8 @@ def _pools(totals: Totals, samples: dict[str, list[Sample]], moment: float) -> l
         row(sample).max = int(sample.value)
     for sample in samples["db.client.connection.pending_requests"]:
         row(sample).waiting = int(sample.value)
+    for sample in samples["impact.node.shed"]:
+        row(sample).shed = int(sample.value)
     for node, series in by_name(totals.series, Kind.POOL).items():
         if node in rows:
             waits = _row(node, series, moment)

@@ -14,6 +14,7 @@ from impact.engine.telemetry.monitor import (
     timer,
 )
 from impact.engine.telemetry.series import Kind, Series
+from impact.engine.telemetry.tally import EACH, Tally
 
 
 class Clock:
@@ -134,6 +135,64 @@ class TestRecording:
         for thread in threads:
             thread.join()
         assert only(monitor, Kind.JOB, "x").life().count == 20_000
+
+
+class TestSets:
+    def test_one_entry_counts_in_each_series_and_as_often_as_it_is_named(self, monitor):
+        route = monitor.number(Kind.ROUTE, "GET /a", "200")
+        shop = monitor.number(Kind.TENANT, "paris")
+        both, twice = monitor.together(route, shop), monitor.together(shop, shop)
+        assert both is not None
+        assert twice is not None
+        assert monitor.together(route, shop) == both
+        for _ in range(3):
+            monitor.record(both, 2.0)
+        monitor.record(twice, 4.0)
+        assert only(monitor, Kind.ROUTE, "GET /a").life().sum == 6
+        assert only(monitor, Kind.TENANT, "paris").life().count == 5
+        assert monitor.changed == {route, shop}
+
+    def test_they_are_bounded(self, monitor):
+        numbers = [monitor.number(Kind.JOB, str(number)) for number in range(100)]
+        made = {monitor.together(a, b) for a in numbers for b in numbers}
+        assert None in made
+        assert 1000 < len(made) < 10_000
+        assert monitor.together(numbers[0], numbers[1]) in made - {None}
+        monitor.record(monitor.together(numbers[0], numbers[1]), 1.0)
+        assert only(monitor, Kind.JOB, "1").life().count == 1
+
+
+def count(tally: Tally, events: int) -> None:
+    for _ in range(events):
+        if tally.due():
+            tally.note(2.0)
+        else:
+            tally.count += 1
+
+
+class TestTallies:
+    @pytest.mark.parametrize("events", [0, 1, EACH - 1, EACH, EACH + 1, 1000])
+    def test_all_are_counted_and_few_are_written(self, monitor, events):
+        tally = monitor.tally(Kind.CACHE, "product", "l1")
+        count(tally, events)
+        life = only(monitor, Kind.CACHE, "product").life()
+        assert (life.count, life.sum) == (events, 2.0 * events)
+        # One for each block, and those of the last by themselves.
+        assert monitor.folded <= events / EACH + EACH
+
+    def test_it_is_the_same_one_for_the_same_series(self, monitor):
+        assert monitor.tally(Kind.CACHE, "a", "l1") is monitor.tally(Kind.CACHE, "a", "l1")
+        count(monitor.tally(Kind.CACHE, "a", "l1"), 3)
+        monitor.observe(Kind.CACHE, "a", 2.0, "l1")
+        assert only(monitor, Kind.CACHE, "a").life().count == 4
+
+    def test_folding_meanwhile_loses_and_doubles_nothing(self, monitor):
+        tally = monitor.tally(Kind.CACHE, "product", "l1")
+        counting = threading.Thread(target=count, args=(tally, 200_000))
+        counting.start()
+        while counting.is_alive():
+            monitor.fold()
+        assert only(monitor, Kind.CACHE, "product").life().count == 200_000
 
 
 class TestOwnCode:

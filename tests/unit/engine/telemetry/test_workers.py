@@ -54,6 +54,25 @@ def test_what_was_not_added_up_yet_counts(tmp_path: Path, new_worker) -> None:
     assert gather(tmp_path).processes == 3
 
 
+def test_sets_of_series_count_for_who_reads_the_ring(tmp_path: Path, new_worker) -> None:
+    """Those made before the state was written and after, and of a worker that ended."""
+    ended, lives = new_worker(), new_worker()
+    for worker in (ended, lives):
+        monitor = worker.monitor
+        page = monitor.number(Kind.QUERY, "orders.page")
+        early = monitor.together(page, monitor.number(Kind.JOB, "early"))
+        monitor.record(early, 1.0)
+        worker.persist([], [])
+        late = monitor.together(page, monitor.number(Kind.JOB, "late"), page)
+        monitor.record(early, 1.0)
+        monitor.record(late, 1.0)
+    for _ in range(2):
+        total = gather(tmp_path)
+        assert [count(total, name) for name in ("orders.page", "early", "late")] == [8, 4, 2]
+        ended.close()
+        sum_up_ended(tmp_path)
+
+
 def test_a_worker_that_ended_counts_for_ever_and_once(tmp_path: Path, new_worker) -> None:
     samples = [Sample("impact.cache.evictions", 3.0), Sample("impact.cache.memory", 9.0)]
     ended = new_worker()
@@ -100,6 +119,16 @@ def test_more_than_the_ring_holds(tmp_path: Path, new_worker) -> None:
     worker = new_worker()
     record(worker, 100_000)
     assert count(gather(tmp_path)) == 100_000
+
+
+def test_what_ends_after_its_worker_disturbs_nobody(tmp_path: Path, new_worker) -> None:
+    ended = new_worker()
+    ended.monitor.observe(Kind.JOB, "orders.page", 5.0)
+    ended.close()
+    ended.monitor.observe(Kind.JOB, "the first of its name", 5.0)
+    ended.monitor.tally(Kind.CACHE, "product", "l1").note(0.001)
+    assert count(gather(tmp_path)) == 1
+    assert count(gather(tmp_path), "the first of its name") == 0
 
 
 def test_one_alone_shares_with_nobody() -> None:

@@ -102,6 +102,16 @@ def test_reasons(fields: dict[str, str], reason: str) -> None:
     assert found.reason == reason
 
 
+@pytest.mark.parametrize("name", ["Description", "Quantity", "UnitPrice", "InvoiceNo"])
+def test_a_text_that_is_mostly_space_is_not_remembered(name: str) -> None:
+    """Neither way of counting takes it: what is remembered of a file stays bounded."""
+    fields = change(**{name: "1" + " " * 2000})
+    found = classify(2, fields, country_tenant)
+    assert isinstance(found, Rejected)
+    assert found.reason == "text_too_long"
+    assert amount_of(fields) is None
+
+
 @pytest.mark.parametrize(
     ("invoice", "code", "kind", "is_charge"),
     [

@@ -1,0 +1,182 @@
+"""The shops that the load is on: their tokens, and goods of the run's own that never sell out."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from impact.loadtest.scenarios.client import CannotRunError, Client
+
+TAG = "loadtest"
+"""What a run makes carries it, so that what an interrupted one left can be found."""
+_STOCK = 1_000_000
+_AT_ONCE = 8
+_TRIES, _PAUSE = 100, 0.1
+"""Looks for what replicas have, and seconds between them."""
+_SIZES = ("S", "M", "L", "XL")
+
+
+class _Id(msgspec.Struct):
+    id: UUID
+
+
+class _Product(_Id):
+    variants: list[_Id]
+
+
+class _ProductAnswer(msgspec.Struct):
+    product: _Product
+
+
+class _Products(msgspec.Struct):
+    products: list[_Id]
+
+
+class _UserAnswer(msgspec.Struct):
+    user: _Id
+
+
+class _OrderAnswer(msgspec.Struct):
+    order: _Id
+
+
+class Shop:
+    """A shop that exists, with headers of its staff and of its storefront."""
+
+    def __init__(self, client: Client, tenant: str, token: str) -> None:
+        self.tenant = tenant
+        self.admin = {"authorization": f"Bearer {token}", "x-tenant-id": tenant}
+        self.store = {"x-tenant-id": tenant}
+        self.products: list[UUID] = []
+        """Made by this run."""
+        self.variants: list[UUID] = []
+        self._client = client
+        self._orders: list[UUID] = []
+        self._users: list[UUID] = []
+
+    async def check(self) -> None:
+        """Raises CannotRunError where the token does not open the shop."""
+        try:
+            await self._client.ask("GET", "/admin/products?limit=1", self.admin)
+        except CannotRunError as error:
+            if error.answered not in {401, 403, 404}:
+                raise
+            raise CannotRunError(
+                f"the server at {self._client.base} refuses the token for the shop"
+                f" '{self.tenant}': {error.message}. Name the server's own data directory with"
+                f" --data-dir, or give a token: --token {self.tenant}=TOKEN"
+            ) from error
+
+    async def stock(self, count: int) -> None:
+        """Make that many products of four variants each. Orders of them are always possible: there
+        is a million of each, and they may be sold beyond that."""
+        run = secrets.token_hex(4)
+        self.products, self.variants = [], []
+        for number in range(count):
+            answer = await self._client.ask(
+                "POST", "/admin/products", self.admin, _product(f"{run}-{number}", number)
+            )
+            made = msgspec.json.decode(answer, type=_ProductAnswer).product
+            self.products.append(made.id)
+            self.variants += [variant.id for variant in made.variants]
+
+    async def catalogue(self, limit: int) -> list[UUID]:
+        """Products that the storefront shows, the newest first."""
+        answer = await self._client.ask("GET", f"/store/products?limit={limit}", self.store)
+        return [each.id for each in msgspec.json.decode(answer, type=_Products).products]
+
+    async def user(self) -> UUID:
+        """A new member of staff, who may do nothing."""
+        body = {
+            "email": f"{TAG}-{secrets.token_hex(6)}@example.com",
+            "password": secrets.token_urlsafe(16),
+        }
+        answer = await self._client.ask("POST", "/admin/users", self.admin, body)
+        made = msgspec.json.decode(answer, type=_UserAnswer).user.id
+        self._users.append(made)
+        return made
+
+    async def until_known(self, user: UUID) -> None:
+        """Wait until replicas have this member of staff too: callers without a token may read
+        there. Raises CannotRunError where they stay behind."""
+        body = {"permissions": ["product:read"], "user_id": user}
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                await self._client.ask("POST", "/admin/permissions/check", self.admin, body)
+            except CannotRunError as error:
+                if error.answered != HTTPStatus.NOT_FOUND or not tries_left:
+                    raise
+                await asyncio.sleep(_PAUSE)
+            else:
+                return
+
+    def ordered(self, answer: bytes | None) -> None:
+        """Remember the order of this answer, to cancel it in the end."""
+        if answer is not None:
+            self._orders.append(msgspec.json.decode(answer, type=_OrderAnswer).order.id)
+
+    async def clean(self) -> int:
+        """Cancel the run's orders, remove its goods and users; how many of these are still there.
+
+        Orders are never deleted, by nobody: cancelled ones remain and count in no report.
+        """
+        cancel = [("POST", f"/admin/orders/{id}/cancel", {"reason": TAG}) for id in self._orders]
+        remove = [("DELETE", f"/admin/products/{id}", None) for id in self.products]
+        remove += [("DELETE", f"/admin/users/{id}", None) for id in self._users]
+        left = await self._all(cancel) + await self._all(remove)
+        self._orders, self.products, self.variants, self._users = [], [], [], []
+        return left
+
+    async def _all(self, requests: Iterable[tuple[str, str, Any]]) -> int:
+        """Send them all, some at once; how many failed."""
+        todo = iter(list(requests))
+        failed = 0
+
+        async def work() -> None:
+            nonlocal failed
+            for method, path, body in todo:
+                try:
+                    await self._client.ask(method, path, self.admin, body)
+                except CannotRunError:
+                    failed += 1
+
+        await asyncio.gather(*(work() for _ in range(_AT_ONCE)))
+        return failed
+
+
+class Shops:
+    """The shops by tenant, made when first asked for. ``token_of`` gives a token of staff."""
+
+    def __init__(self, client: Client, token_of: Callable[[str], str]) -> None:
+        self._client = client
+        self._token_of = token_of
+
+    async def open(self, tenant: str) -> Shop:
+        """Raises CannotRunError where there is no such shop or its token is refused."""
+        found = Shop(self._client, tenant, await asyncio.to_thread(self._token_of, tenant))
+        await found.check()
+        return found
+
+
+def _product(key: str, number: int) -> dict[str, Any]:
+    return {
+        "title": f"Load test shirt {number}",
+        "handle": f"{TAG}-{key}",
+        "status": "published",
+        "tags": [TAG],
+        "options": [{"title": "Size", "values": list(_SIZES)}],
+        "variants": [
+            {
+                "title": size,
+                "options": {"Size": size},
+                "prices": [{"currency_code": "eur", "amount": 1000 + number}],
+                "inventory_quantity": _STOCK,
+                "allow_backorder": True,
+            }
+            for size in _SIZES
+        ],
+    }
