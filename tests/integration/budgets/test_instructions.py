@@ -1,7 +1,9 @@
 """What the hot path costs, in the interpreter's own instructions: the machine's mood is no part
 of it. A change that makes it dearer fails here before any clock could tell."""
 
+import contextlib
 import sys
+from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import Any
 
@@ -84,25 +86,54 @@ async def until_short(ask: Ask, runtime: Runtime) -> None:
         await stored(runtime.cache)
 
 
+def each(run: Callable[[], object]) -> float:
+    """Instructions of a call, where one in ``EACH`` is timed.
+
+    The least of four rounds: measuring is written down every now and then, by this thread or by
+    another, which then costs the call that comes next.
+    """
+    rounds = []
+    for _ in range(4):
+        with Counter() as counter:
+            for _ in range(EACH):
+                run()
+        rounds.append(counter.instructions / EACH)
+    return min(rounds)
+
+
+class WaitsError(Exception):
+    """A call that was to be answered from L1 was not: Redis's beat is late."""
+
+
+def at_once(running: Coroutine[Any, Any, Any]) -> None:
+    try:
+        running.send(None)
+    except StopIteration:
+        return
+    running.close()
+    raise WaitsError
+
+
+async def short_way(ask: Ask, runtime: Runtime) -> float:
+    """Instructions of an answer from L1 without routing, none of which waits."""
+    for _ in range(20):
+        await until_short(ask, runtime)
+        # What just went the short way goes it again, unless the machine stands still in between.
+        before = runtime.shortcuts.taken
+        with contextlib.suppress(WaitsError):
+            cost = each(lambda: at_once(ask.start()))
+            if runtime.shortcuts.taken == before + 4 * EACH:
+                return cost
+    raise AssertionError("some went the long way each time")
+
+
 async def test_a_cached_list(app: Litestar, runtime: Runtime, shop: Shop) -> None:
     """It is answered without waiting once, in a bounded number of instructions."""
     await shop.product()
     ask = Ask(app, "/admin/products?limit=50", shop.admin)
-    await until_short(ask, runtime)
-    before = runtime.shortcuts.taken
-    # Nothing is waited for in between: what just went the short way goes it again.
-    counter = Counter()
-    running = ask.start()
-    with counter:
-        try:
-            running.send(None)
-            waited = True
-        except StopIteration:
-            waited = False
-    assert not waited
-    assert runtime.shortcuts.taken == before + 1
+    cost = await short_way(ask, runtime)
     assert [message.get("status") for message in ask.sent] == [200, None]
-    assert counter.instructions < 2000
+    assert cost < 1800
 
 
 async def test_the_long_way(app: Litestar, runtime: Runtime, shop: Shop) -> None:
@@ -117,10 +148,7 @@ async def test_the_long_way(app: Litestar, runtime: Runtime, shop: Shop) -> None
         with Counter() as long:
             await ask.start()
         costs.append(long.instructions)
-    await until_short(ask, runtime)
-    with Counter() as short:
-        await ask.start()
-    assert short.instructions * 4 < min(costs) < 10_000
+    assert await short_way(ask, runtime) * 4 < min(costs) < 10_000
 
 
 async def test_a_hit_and_a_permission_check(runtime: Runtime, shop: Shop) -> None:
@@ -130,16 +158,17 @@ async def test_a_hit_and_a_permission_check(runtime: Runtime, shop: Shop) -> Non
     async def load(_: Any) -> Body:
         return Body(b"{}")
 
-    while cache.peek(PAGE, key, context) is None:
+    hit = None
+    while hit is None:
         await cache.get(PAGE, key, context, load, id="1")
         await stored(cache)
-    with Counter() as hits:
-        for _ in range(EACH):  # one of which is timed
-            await cache.get(PAGE, key, context, load, id="1")
-    assert hits.instructions / EACH < 190
+        with contextlib.suppress(WaitsError):
+            hit = each(lambda: at_once(cache.get(PAGE, key, context, load, id="1")))
+    assert hit < 210
     permissions = PermissionSet(["product:*", "order:read"])
-    with Counter() as checks:
-        for _ in range(EACH):
-            cache.peek(PAGE, key, context)
-            permissions.allows("product:read")
-    assert checks.instructions / EACH < 160
+
+    def check() -> None:
+        cache.peek(PAGE, key, context)
+        permissions.allows("product:read")
+
+    assert each(check) < 160
