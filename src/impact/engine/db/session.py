@@ -15,7 +15,6 @@ from sqlalchemy import Select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import with_loader_criteria
 from sqlalchemy.orm.exc import StaleDataError
-from sqlalchemy.sql.dml import UpdateBase
 
 from impact.context import RequestContext
 from impact.engine.cache.touched import Touched
@@ -217,11 +216,6 @@ class WriteSession(ReadSession):
         if statement.writes:
             self.touched.statement(statement, self.tenant, values)
         return tag
-
-    async def execute_orm(self, query: UpdateBase) -> None:
-        """Run an ORM-enabled INSERT, UPDATE or DELETE; the caller filters on the tenant."""
-        await self._orm.execute(query)
-        self.touched.table(query.entity_description["table"].name, self.tenant)
 
     @property
     def driver(self) -> asyncpg.Connection:
