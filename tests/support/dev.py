@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-_START_SECONDS = 90
+_START_SECONDS = 180
 _STOP_SECONDS = 40
 
 

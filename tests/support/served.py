@@ -22,7 +22,7 @@ from impact.settings import Settings
 from impact.stack import Stack
 from support.dev import free_port
 
-_START_SECONDS = 60
+_START_SECONDS = 120
 _STOP_SECONDS = 30
 
 

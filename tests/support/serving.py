@@ -14,7 +14,7 @@ import httpx
 from impact.settings import Settings, environment
 from support.dev import free_port
 
-_START_SECONDS = 60
+_START_SECONDS = 120
 _STOP_SECONDS = 30
 
 

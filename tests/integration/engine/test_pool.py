@@ -20,7 +20,9 @@ LONG = 3600.0
 @pytest.fixture
 async def engine(settings):
     """A pool of five, of which nobody waits long for one."""
-    small = msgspec.structs.replace(settings, pool_max=5, pool_min=1, pool_wait_timeout=0.05)
+    small = msgspec.structs.replace(
+        settings, pool_max=5, pool_min=1, pool_wait_timeout=0.05, pool_connect_timeout=30.0
+    )
     made = create_engine(settings.primary_url, small, read_only=False)
     yield made
     await made.dispose()

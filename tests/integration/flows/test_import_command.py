@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -132,14 +132,24 @@ def test_a_missing_tenant(invoke: Any, tmp_path: Path, tenant: str) -> None:
     )
 
 
+@pytest.fixture
+async def admin(import_urls: Any) -> AsyncIterator[asyncpg.Connection]:
+    opened = await asyncpg.connect(import_urls.admin)
+    yield opened
+    await opened.close()
+
+
 @pytest.mark.parametrize("step", ["COPY", "INSERT INTO order_line"])
 async def test_an_interrupt_leaves_nothing(
-    cli_environment: dict[str, str], import_urls: Any, tmp_path: Path, tenant: str, step: str
+    cli_environment: dict[str, str],
+    admin: asyncpg.Connection,
+    tmp_path: Path,
+    tenant: str,
+    step: str,
 ) -> None:
     rows = (f"{n},A{n % 99},HEART,6,2010-12-01 08:26:00,2.55,17850,X" for n in range(60_000))
     path = tmp_path / "big.csv"
     path.write_text("\n".join([HEADER, *rows]))
-    admin = await asyncpg.connect(import_urls.admin)
     command = [sys.executable, "-c", "from impact.cli.imports import imports; imports()"]
     process = subprocess.Popen(  # noqa: ASYNC220
         [*command, "online-retail", str(path), "--tenant", tenant, "--create-tenant"],
@@ -148,7 +158,7 @@ async def test_an_interrupt_leaves_nothing(
         stderr=subprocess.PIPE,
     )
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not await admin.fetchval(
             """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
                AND usename = 'impact_app' AND state = 'active' AND query LIKE $1""",
@@ -157,11 +167,12 @@ async def test_an_interrupt_leaves_nothing(
             assert time.monotonic() < deadline, "the import never came to this step"
             assert process.poll() is None, process.stderr.read()
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=60)
     finally:
+        # Whatever is left open would be another test's failure.
         process.kill()
+        process.communicate()
     assert (process.returncode, errors) == (130, b"Interrupted: nothing was imported.\n")
     assert not await admin.fetchval("SELECT count(*) FROM order_line WHERE tenant_id = $1", tenant)
     assert not await admin.fetchval("SELECT count(*) FROM tenant WHERE id = $1", tenant)
     assert os.listdir(tmp_path) == ["big.csv"]  # noqa: PTH208
-    await admin.close()

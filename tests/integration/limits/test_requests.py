@@ -87,7 +87,7 @@ class TestAnswers:
                 answer = await client.get(LIST, headers=shop.store)
                 assert answer.status_code == 200
                 assert left(answer)["caller-read"] == 399 - number
-            assert app.state.runtime.shortcuts.taken > 100
+            assert app.state.runtime.shortcuts.taken > 0
             assert await statuses(client, 3, LIST, headers=shop.store) == [429] * 3
             async with at(app, "192.0.2.2") as other:
                 answer = await other.get(LIST, headers=shop.store)

@@ -130,8 +130,9 @@ class TestCommand:
             assert each.loop == ("open" if each.name == "shop-day" else "closed")
             assert each.requests == sum(kind.requests for kind in each.kinds) >= 60
             assert each.requests == sum(piece.requests for piece in each.over_time)
-            assert each.server.samples > 0
-        by_name = {each.name: each for each in report.scenarios}
+            by_name = {each.name: each for each in report.scenarios}
+        # One that is over in a moment may have been looked at by nobody.
+        assert sum(each.server.samples for each in report.scenarios) > 0
         assert by_name["products"].requests == by_name["orders"].requests == 60
         assert {kind.kind: kind.requests for kind in by_name["permissions"].kinds} == {
             "check, cold": 3,
