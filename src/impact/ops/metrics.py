@@ -12,12 +12,18 @@ from typing import Any
 import msgspec
 from litestar import Controller, Request, Response, get
 
+from impact.engine.http.accept import preferred
 from impact.engine.http.contract import produces
 from impact.engine.http.dependencies import Engine
 from impact.engine.security.permissions import public
 from impact.engine.telemetry.exposition import PROMETHEUS, as_json, prometheus_text
 from impact.errors import ForbiddenError, UnauthorizedError
 
+_FORMS = {
+    "application/json": "json",
+    "text/plain": "text",
+    "application/openmetrics-text": "text",
+}
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 
 
@@ -34,21 +40,11 @@ class Metrics(Controller):
         _admit(request, runtime.settings.metrics_token)
         telemetry = runtime.telemetry
         # Reading other workers' files and adding up takes milliseconds that no request waits for.
-        if _wants_json(request.headers.get("accept", "")):
+        if preferred(request.headers.get("accept", ""), _FORMS) == "json":
             body = await asyncio.to_thread(lambda: msgspec.json.encode(as_json(telemetry.total())))
             return Response(body, media_type="application/json")
         body = await asyncio.to_thread(lambda: prometheus_text(telemetry.total()))
         return Response(body, media_type=PROMETHEUS)
-
-
-def _wants_json(accept: str) -> bool:
-    for part in accept.split(","):
-        kind = part.partition(";")[0].strip()
-        if kind == "application/json":
-            return True
-        if kind in {"text/plain", "application/openmetrics-text"}:
-            return False
-    return False
 
 
 def _admit(request: Request[Any, Any, Any], token: str | None) -> None:

@@ -218,11 +218,26 @@ class TestCsv:
     async def test_formulas_are_texts_and_numbers_are_numbers(
         self, client: httpx.AsyncClient, shop: Shop, owner: asyncpg.Connection, runtime: Runtime
     ) -> None:
-        texts = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '"=1", said\nhe', "plain", ""]
+        risky = [
+            *(
+                "=1+1",
+                "+1",
+                "-1",
+                "@SUM(A1)",
+                "\t=1",
+                "\r=1",
+                "\n=1",
+                " =1",
+                "\ufeff=1",
+                "\u200b=1",
+            ),
+            *("\u200b=1", "\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20SUM(1)"),
+        ]
+        texts = [*risky, '"=1", said\nhe', "plain", "a;=1+1", "", " ", "\xe9=1"]
         for number, text in enumerate(texts):
             await owner.execute(
                 "INSERT INTO customer (tenant_id, id, email, last_name) VALUES ($1, $2, $3, $4)",
-                *(shop.tenant, new_id(), f"{number}@mail.test", text),
+                *(shop.tenant, new_id(), f"{number:02}@mail.test", text),
             )
         order_id = new_id()
         await owner.execute(
@@ -234,9 +249,13 @@ class TestCsv:
         assert (await shop.product())["id"]
         rows = await table(client, shop.admin, "customers", order="email")
         assert [row["last_name"] for row in rows] == [
-            *(f"'{text}" for text in texts[:6]),
-            *texts[6:],
+            *(f"'{text}" for text in risky),
+            *texts[len(risky) :],
         ]
+        headers = {**shop.admin, "accept": "text/csv"}
+        written = (await client.get(f"{EXPORTS}/customers", headers=headers)).text
+        # Where a semicolon divides cells, it must not divide this one.
+        assert '"a;=1+1"' in written
         (row,) = await table(client, shop.admin, "orders", kind="return")
         assert (row["total"], row["item_total"]) == ("-500", "-500")
 
@@ -248,6 +267,9 @@ class TestHow:
             ("*/*", None, "application/x-ndjson"),
             ("text/csv", None, "text/csv"),
             ("application/json, text/csv;q=0.5", None, "text/csv"),
+            ("text/csv;q=0", None, "application/x-ndjson"),
+            ("text/csv;q=0.1, application/x-ndjson;q=0.2", None, "application/x-ndjson"),
+            ("*/*, text/csv;q=0.9", None, "application/x-ndjson"),
             ("text/csv", "ndjson", "application/x-ndjson"),
             ("application/x-ndjson", "csv", "text/csv"),
         ],

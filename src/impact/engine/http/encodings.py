@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable
 
 from impact.engine.cache.kinds import Body
+from impact.engine.http.accept import weight
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -40,24 +41,14 @@ def choose(accepted: bytes) -> str:
     weights: dict[str, float] = {}
     for part in accepted.decode("latin-1").lower().split(","):
         name, _, parameters = part.partition(";")
-        weights[name.strip()] = _weight(parameters)
+        weights[name.strip()] = weight(parameters)
     anything = weights.get("*", 0.0)
     best, most = "", weights.get("identity", 0.0)
     for coding in _CODINGS:
-        weight = weights.get(coding, anything)
-        if weight > most or (weight == most and weight and not best):
-            best, most = coding, weight
+        given = weights.get(coding, anything)
+        if given > most or (given == most and given and not best):
+            best, most = coding, given
     return best
-
-
-def _weight(parameters: str) -> float:
-    name, _, value = parameters.strip().partition("=")
-    if name.strip() != "q":
-        return 1.0
-    try:
-        return min(max(float(value), 0.0), 1.0)
-    except ValueError:
-        return 0.0
 
 
 def pack(body: bytes, coding: str) -> bytes:

@@ -110,14 +110,14 @@ def deleted(object_name: str, id: object, *, parent: str | None = None) -> Respo
 def select_fields(body: str, fields: str | None) -> str:
     """Keep the fields named, as Medusa's ``fields`` does, and always ``id``.
 
-    Names with ``*``, ``+`` or a dot ask for relations beside the default fields; those are
-    always sent, so such a list selects nothing.
+    Names with ``*``, ``+`` or a dot ask for more than the default fields; all is always sent, so
+    such a list selects nothing. A space before a name is a ``+`` that was not encoded.
     """
     if not fields:
         return body
-    names = [name.strip() for name in fields.split(",") if name.strip()]
-    if not names or any(name[0] in "*+-" or "." in name for name in names):
+    names = [name for name in fields.split(",") if name.strip()]
+    if not names or any(name[0] in " *+-" or "." in name for name in names):
         return body
-    keep = {"id", *names}
+    keep = {"id", *(name.strip() for name in names)}
     decoded = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     return msgspec.json.encode({k: v for k, v in decoded.items() if k in keep}).decode()

@@ -1,19 +1,21 @@
 """Rows of JSON as newline-delimited JSON or as CSV.
 
-CSV follows RFC 4180: a header, CRLF after each record, quotes where a cell needs them. A text that
-a spreadsheet would take for a formula begins with an apostrophe (OWASP, CSV injection); numbers,
-negative ones too, stay numbers. What is nested is JSON in its cell, what is null an empty one.
+CSV follows RFC 4180: a header, CRLF after each record. Each text is in quotes, so that no other
+separator of a spreadsheet's divides it, and one that a spreadsheet would take for a formula begins
+with an apostrophe (OWASP, CSV injection); numbers, negative ones too, stay numbers. What is nested
+is JSON in its cell, what is null an empty text.
 """
 
 import csv
 import io
-import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol
 
 import msgspec
 
-F = TypeVar("F")
+from impact.engine.http.accept import preferred
+
 Format = Literal["ndjson", "csv"]
 MEDIA_TYPES = {
     "ndjson": "application/x-ndjson",
@@ -24,11 +26,15 @@ FILES = (MEDIA_TYPES["ndjson"], "text/csv")
 """What an export may be sent as."""
 TABLES = ("application/json", "text/csv", MEDIA_TYPES["parquet"])
 """What a report may be sent as."""
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = frozenset("=+-@")
+_CONTROL = ("\t", "\r", "\n")
+_UNSEEN = " \u00a0\u200b\u200c\u200d\u2060\ufeff"
+"""What may stand before a formula without being seen."""
 _ROWS: Mapping[str, Format] = {"application/x-ndjson": "ndjson", "text/csv": "csv"}
-_ACCEPTED = re.compile(r"([\w.+*/-]+)[^,]*")
 _row = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _text = msgspec.json.Decoder(str)
+_number = msgspec.json.Decoder(int | float)
+_DIGITS = frozenset(bytes([digit]) for digit in b"-0123456789")
 
 
 class Encoder(Protocol):
@@ -69,31 +75,30 @@ def encoder(format: Format, columns: Sequence[str]) -> Encoder:
 def written(records: Iterable[Sequence[Any]]) -> bytes:
     """The records as CSV."""
     text = io.StringIO()
-    csv.writer(text).writerows(records)
+    csv.writer(text, quoting=csv.QUOTE_NONNUMERIC).writerows(records)
     return text.getvalue().encode()
 
 
 def harmless(text: str) -> str:
     """The text as a cell that no spreadsheet runs."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    first = text[:1]
+    if first.isascii() and first.isalnum():
+        return text
+    # A full-width sign is one, too.
+    seen = unicodedata.normalize("NFKC", text.lstrip(_UNSEEN)[:1])
+    return f"'{text}" if seen in _FORMULA or text.startswith(_CONTROL) else text
 
 
-def _of_json(value: msgspec.Raw) -> str:
+def _of_json(value: msgspec.Raw) -> str | int | float:
     raw = bytes(value)
     if raw.startswith(b'"'):
         return harmless(_text.decode(raw))
+    if raw[:1] in _DIGITS:
+        number: int | float = _number.decode(raw)
+        return number
     return "" if raw == b"null" else raw.decode()
 
 
 def chosen(format: Format | None, accept: str) -> Format:
     """The format of an export: by parameter before header; NDJSON where neither names one."""
     return format or preferred(accept, _ROWS) or "ndjson"
-
-
-def preferred(accept: str, offered: Mapping[str, F]) -> F | None:
-    """The first of the offered media types that an Accept header names, by its format.
-
-    A client that accepts anything gets what the route answers by itself: None.
-    """
-    named = (match[1] for match in _ACCEPTED.finditer(accept.lower()))
-    return next((offered[kind] for kind in named if kind in offered), None)

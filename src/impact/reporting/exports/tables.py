@@ -10,8 +10,9 @@ from uuid import UUID
 import msgspec
 from litestar import Response
 
+from impact.engine.http.accept import preferred
 from impact.errors import NotAcceptableError
-from impact.reporting.exports.formats import MEDIA_TYPES, harmless, preferred, written
+from impact.reporting.exports.formats import MEDIA_TYPES, harmless, written
 
 TableFormat = Literal["json", "csv", "parquet"]
 _TABLES: Mapping[str, TableFormat] = {
