@@ -8,14 +8,15 @@ from litestar import Litestar
 
 from impact import settings as settings_module
 from impact.api import routers
+from impact.domains.identity.access import find_origins
 from impact.engine.changes.relay import Relay
 from impact.engine.http.contract import attach_contracts
-from impact.engine.http.cors import PreflightMiddleware
+from impact.engine.http.cors import PreflightMiddleware, RefusalMiddleware
 from impact.engine.http.dependencies import DEPENDENCIES
 from impact.engine.http.limits import LimitsMiddleware
 from impact.engine.http.middleware import RequestMiddleware
 from impact.engine.http.problems import handle_exception
-from impact.engine.http.requests import JsonRequest, check_query
+from impact.engine.http.requests import JsonRequest, check
 from impact.engine.runtime import open_runtime
 from impact.engine.tasks import running
 from impact.engine.telemetry import logs
@@ -58,7 +59,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         lifespan=[lifespan],
         dependencies=DEPENDENCIES,
         exception_handlers={Exception: handle_exception},
-        before_request=check_query,
+        before_request=check,
         request_class=JsonRequest,
         # Impact describes itself: ``impact.openapi``.
         openapi_config=None,
@@ -69,7 +70,10 @@ def create_app(settings: Settings | None = None) -> Litestar:
     # Around the router, so that unknown paths and malformed requests pass through it too.
     preflight = PreflightMiddleware(app.asgi_handler)
     limits = LimitsMiddleware(preflight, chosen, lambda: app.state.runtime)
-    app.asgi_handler = RequestMiddleware(limits, lambda: app.state.runtime)
+    refusals = RefusalMiddleware(
+        limits, lambda scope, context: find_origins(app.state.runtime, scope, context)
+    )
+    app.asgi_handler = RequestMiddleware(refusals, lambda: app.state.runtime)
     return app
 
 

@@ -7,6 +7,7 @@ const assert = require("node:assert/strict");
 const Medusa = require("@medusajs/js-sdk").default;
 const access = require("./access.cjs");
 const admin = require("./admin.cjs");
+const { preflight, watchHeaders } = require("./preflight.cjs");
 const store = require("./store.cjs");
 const { count, step } = require("./steps.cjs");
 const { keepTokens } = require("./tokens.cjs");
@@ -46,6 +47,7 @@ async function main() {
       process.exit(2);
     }
   }
+  const headers = watchHeaders();
   keepTokens();
   const back = await staff();
   const made = await admin.groups(back, mark);
@@ -66,6 +68,7 @@ async function main() {
   await access.users(back);
   await admin.refusals(back, Medusa, baseUrl);
   await admin.cleared(back, product, made);
+  await preflight(headers, baseUrl);
   console.log(`${count()} steps passed`);
 }
 

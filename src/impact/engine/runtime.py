@@ -21,6 +21,7 @@ from impact.engine.db.roles import refuse_unsafe_role
 from impact.engine.db.session import Database
 from impact.engine.http.shortcuts import Shortcuts
 from impact.engine.http.streaming import Streams
+from impact.engine.limits.bodies import Bodies
 from impact.engine.limits.door import Door
 from impact.engine.limits.limiter import Limiter
 from impact.engine.limits.login import LoginLimits
@@ -49,6 +50,7 @@ class Runtime:
     partitions: Partitions
     streams: Streams
     door: Door
+    bodies: Bodies
     limiter: Limiter
     logins: LoginLimits
     closing: asyncio.Event
@@ -103,6 +105,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
                     partitions=partitions,
                     streams=Streams(settings, closing),
                     door=door,
+                    bodies=Bodies(settings.requests_max),
                     limiter=limiter,
                     logins=LoginLimits(limiter, versions.remote),
                     closing=closing,

@@ -1,6 +1,5 @@
 """One operation of the API, with what its handler's marks and guards say of it."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, get_args, get_origin
@@ -29,10 +28,6 @@ _AUDIENCES: dict[Any, Audience] = {
     shop_guard: "shop",
 }
 _JSON = "application/json"
-_ENTITIES = re.compile(
-    r"/(admin/(products|collections|product-categories|customers|orders|users|roles|policies"
-    r"|api-keys)/\{id\}|store/carts/\{id\}(?!/complete$))"
-)
 
 
 @dataclass(frozen=True)
@@ -66,8 +61,7 @@ class Operation:
 
     @property
     def takes_if_match(self) -> bool:
-        """Whether it changes one entity, or what lies below it, by ``changing``."""
-        return self.method != "GET" and _ENTITIES.match(self.path) is not None
+        return self.method != "GET" and self.contract.takes_if_match
 
 
 def operations_of(app: Litestar) -> Iterator[Operation]:

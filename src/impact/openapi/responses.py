@@ -52,8 +52,8 @@ def _identifies(operation: Operation) -> bool:
     return _asks_database(operation) or operation.path == "/metrics"
 
 
-def _has_body(operation: Operation) -> bool:
-    return operation.contract.body is not None
+def _may_bring_a_body(operation: Operation) -> bool:
+    return operation.method != "GET"
 
 
 def _names_a_thing(operation: Operation) -> bool:
@@ -70,12 +70,12 @@ ANSWERS = (
     Answer(401, "No valid credentials were sent.", _identifies, ("www-authenticate",)),
     Answer(403, "The caller may not do this, or not in this shop.", _identifies),
     Answer(404, "There is no such thing in this shop.", _names_a_thing),
-    Answer(408, "The body did not arrive in time.", _has_body),
+    Answer(408, "The body did not arrive in time.", _may_bring_a_body),
     Answer(409, "It exists already, is in use, or was changed by somebody else.", _writes),
     Answer(412, "The thing is not what if-match says.", lambda each: each.takes_if_match),
-    Answer(413, "The body is too large.", _has_body),
+    Answer(413, "The body is too large.", _may_bring_a_body),
     Answer(414, "Path and query are too long.", lambda operation: True),
-    Answer(415, "The body is not JSON.", _has_body),
+    Answer(415, "The body is not JSON.", _may_bring_a_body),
     Answer(422, "The idempotency key was used for another request.", _is_idempotent),
     Answer(429, "A budget of requests is used up.", lambda each: each.is_counted, ("retry-after",)),
     Answer(

@@ -50,7 +50,10 @@ def scope(path: str, headers: dict[str, str]) -> Any:
         "path": path,
         "raw_path": path.encode(),
         "query_string": query.encode(),
-        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "headers": [
+            (name.encode(), value.encode())
+            for name, value in {"host": "impact.test", **headers}.items()
+        ],
         "scheme": "http",
         "server": ("impact.test", 80),
         "client": ("127.0.0.1", 1),

@@ -211,6 +211,26 @@ class TestChanges:
         refused(answer, 400, place="if-match")
         found = (await client.get("/admin/collections", headers=shop.admin)).json()
         assert found["count"] == 0
+        body = {"permissions": ["product:read"]}
+        answer = await client.post("/admin/permissions/check", headers=headers, json=body)
+        refused(answer, 400, place="if-match")
+
+    async def test_reads_take_none(self, client, shop):
+        await shop.product()
+        for _ in range(3):  # the third time the short way, without the header
+            await client.get("/store/products", headers=shop.store)
+        headers = {**shop.store, "if-match": '"zzz"'}
+        answer = await client.get("/store/products", headers=headers)
+        refused(answer, 400, place="if-match")
+
+    async def test_only_reads_take_the_other(self, client, shop):
+        product = await shop.product(title="First")
+        path = f"/admin/products/{product['id']}"
+        headers = {**shop.admin, "if-none-match": "*"}
+        answer = await client.post(path, headers=headers, json={"title": "Second"})
+        refused(answer, 400, place="if-none-match")
+        found = await client.get(path, headers=shop.admin)
+        assert found.json()["product"]["title"] == "First"
 
 
 class TestWhoMayKeepIt:

@@ -18,10 +18,11 @@ async def listed(client, shop, hq):
     return shop
 
 
-async def test_other_tenants_list_opens_nothing(client, listed, other_shop):
+@pytest.mark.parametrize("path", ["/store/products", "/store/nothing"])
+async def test_other_tenants_list_opens_nothing(client, listed, other_shop, path):
     headers = {**other_shop.store, "origin": PAGE}
-    answer = await client.get("/store/products", headers=headers)
-    assert answer.status_code == 200
+    answer = await client.get(path, headers=headers)
+    assert answer.status_code == (200 if path == "/store/products" else 404)
     assert "access-control-allow-origin" not in answer.headers
 
 
@@ -30,13 +31,37 @@ async def test_a_listed_page(client, listed, path):
     """Refusals too, and answers given again without routing."""
     for _ in range(4):
         answer = await client.get(path, headers={**listed.store, "origin": PAGE})
-        if answer.status_code == 404:
-            # No shop was asked for anything.
-            assert "access-control-allow-origin" not in answer.headers
-            return
         assert answer.headers["access-control-allow-origin"] == PAGE
         assert set(answer.headers["access-control-expose-headers"].split(", ")) >= EXPOSED
         assert "access-control-allow-credentials" not in answer.headers
+
+
+@pytest.mark.parametrize("named", ["x-tenant-id", "x-publishable-api-key"])
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/admin/products", 401),
+        ("POST", "/auth/user/emailpass", 400),
+        ("GET", "/nowhere", 404),
+        ("PUT", "/store/products", 405),
+    ],
+)
+async def test_a_refusal_before_the_shop_was_looked_up(client, listed, named, method, path, status):
+    """A page that may not read it cannot tell a login that has run out from a broken network."""
+    name = {"x-tenant-id": listed.tenant, **listed.store}[named]
+    for origin in (PAGE, "https://evil.example"):
+        headers = {named: name, "authorization": "Bearer x", "origin": origin}
+        answer = await client.request(method, path, headers=headers)
+        assert answer.status_code == status
+        allowed = answer.headers.get("access-control-allow-origin")
+        assert allowed == (PAGE if origin == PAGE else None)
+
+
+async def test_a_refusal_that_names_no_shop(client, listed):
+    for named in ({}, {"x-tenant-id": "nobody"}, {"x-publishable-api-key": "pk_x"}):
+        answer = await client.get("/nowhere", headers={**named, "origin": PAGE})
+        assert answer.status_code == 404
+        assert "access-control-allow-origin" not in answer.headers
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://shop.example", "\xff"])

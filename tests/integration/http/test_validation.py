@@ -9,6 +9,7 @@ from impact.errors import Problem
 
 PRODUCTS = "/admin/products"
 CARTS = "/store/carts"
+NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
 def problems(response, status=400):
@@ -31,9 +32,9 @@ class TestParameters:
         """Every route, also one that takes no parameter at all."""
         asked = 0
         for route, handler in handlers_of(app):
-            path = route.path_format.replace("{id}", "0" * 32)
+            path = route.path_format.replace("{id}", NOBODY)
             for name in ("variant_id", "line_id", "address_id", "role_id"):
-                path = path.replace(f"{{{name}}}", "0" * 32)
+                path = path.replace(f"{{{name}}}", NOBODY)
             headers = {**shop.admin, **shop.store}
             if path.startswith("/ops/"):
                 headers = hq
@@ -212,6 +213,28 @@ class TestBodies:
     async def test_no_body_needs_no_media_type(self, client, shop, kind):
         response = await client.post(CARTS, headers={**shop.store, "content-type": kind})
         assert response.status_code == 200
+
+    @pytest.mark.parametrize("body", [b'{"revoke_in":3600}', b"[]", b'""', b"x", b"{"])
+    async def test_one_where_none_is_taken(self, client, shop, body):
+        """Medusa revokes a key later where the body says so; here that must not be at once."""
+        made = await client.post(
+            "/admin/api-keys", headers=shop.admin, json={"title": "k", "type": "publishable"}
+        )
+        path = f"/admin/api-keys/{made.json()['api_key']['id']}"
+        headers = {**shop.admin, "content-type": "application/json"}
+        response = await client.post(f"{path}/revoke", headers=headers, content=body)
+        assert problems(response) == [Problem("this route takes no body", pointer="")]
+        found = await client.get(path, headers=shop.admin)
+        assert found.json()["api_key"]["revoked_at"] is None
+        for nothing in (b"{}", b" null "):
+            response = await client.post(f"{path}/revoke", headers=headers, content=nothing)
+            assert response.status_code == 200
+
+    async def test_a_large_one_where_none_is_taken(self, client, shop, settings):
+        path = f"/admin/api-keys/{NOBODY}/revoke"
+        body = b" " * (settings.body_limit + 1)
+        response = await client.post(path, headers=shop.admin, content=body)
+        assert response.status_code == 413
 
     async def test_of_a_name_that_stands_twice_the_last_counts(self, client, shop):
         headers = {**shop.admin, "content-type": "application/json"}

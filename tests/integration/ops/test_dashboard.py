@@ -51,7 +51,10 @@ class Viewer:
             "raw_path": b"/ops/events",
             "root_path": "",
             "query_string": b"",
-            "headers": [(k.lower().encode(), v.encode()) for k, v in headers.items()],
+            "headers": [
+                (k.lower().encode(), v.encode())
+                for k, v in {"host": "impact.test", **headers}.items()
+            ],
             "client": ("127.0.0.1", 1),
             "server": ("impact.test", 80),
             "state": {},

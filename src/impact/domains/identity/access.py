@@ -5,12 +5,14 @@ that forgetting one fails closed.
 """
 
 import base64
+import contextlib
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
+from litestar.types import HTTPScope
 
 from impact.context import HEADQUARTERS, Actor, ActorKind, RequestContext
 from impact.domains.identity import cache
@@ -226,6 +228,23 @@ async def admit_tenant(runtime: Runtime, context: RequestContext) -> None:
     context.currency_code = config.currency_code
     context.allowed_origins = config.allowed_origins
     context.admitted = True
+
+
+async def find_origins(runtime: Runtime, scope: HTTPScope, context: RequestContext) -> None:
+    """Take the list of pages of the shop that a refused request names, by header or by key."""
+    tenant, key = context.tenant, dict(scope["headers"]).get(b"x-publishable-api-key")
+    # A list that cannot be had now is no reason to answer something else.
+    with contextlib.suppress(ImpactError):
+        if tenant == NO_TENANT and key is not None:
+            tenant = tenant_of_api_key(key.decode("latin-1"), "publishable")
+        if tenant == NO_TENANT:
+            return
+        name = make_key(tenant, "tenant", "config", "config")
+        own = context.for_tenant(tenant)
+        own.address = context.address
+        config = await look_up_cached(runtime, tenants.config, name, own, _TENANT, _config)
+        if config is not None:
+            context.allowed_origins = config.allowed_origins
 
 
 def _config(row: asyncpg.Record) -> TenantConfig:

@@ -4,6 +4,7 @@ Everything here is made of the annotations that Litestar and msgspec validate wi
 is refused, what the errors say and what the description (``/schema``) says cannot differ.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -23,9 +24,14 @@ Source = Literal["query", "header", "path"]
 
 ORDERS_KEY = "orders"
 MEDIA_TYPES_KEY = "media_types"
+UNREAD_KEY = "unread"
 _KEY = "contract"
 _ORDER = msgspec.Meta(description="What to sort by; '-' before it: descending.")
 _MOST_SEEN, _LONGEST_SEEN = 256, 256
+_ENTITIES = re.compile(
+    r"/(admin/(products|collections|product-categories|customers|orders|users|roles|policies"
+    r"|api-keys)/\{id\}|store/carts/\{id\}(?!/complete$))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,8 @@ class Parameter:
 @dataclass(frozen=True, slots=True)
 class Contract:
     """What one route takes. ``ignored`` are query parameters that it takes and does not heed,
-    with the reason. ``seen`` remembers query strings that were found good."""
+    with the reason. ``takes_if_match`` says that a change there is one of the path's entity, or of
+    what lies below it, by ``changing``. ``seen`` remembers query strings that were found good."""
 
     parameters: tuple[Parameter, ...]
     ignored: Mapping[str, str]
@@ -54,6 +61,7 @@ class Contract:
     body: Any
     body_required: bool
     decoder: msgspec.json.Decoder[Any] | None
+    takes_if_match: bool
     seen: set[bytes] = field(default_factory=set)
 
     @property
@@ -76,6 +84,11 @@ def listing(model: ReadModel) -> dict[str, Any]:
 def produces(*media_types: str) -> dict[str, Any]:
     """The mark of a route that answers something else than one kind of JSON."""
     return {MEDIA_TYPES_KEY: media_types}
+
+
+def unread() -> dict[str, Any]:
+    """The mark of a route that takes any body and reads none, as it refuses whatever is asked."""
+    return {UNREAD_KEY: True}
 
 
 def attach_contracts(app: Litestar, ignored: Mapping[str, Mapping[str, str]]) -> None:
@@ -147,6 +160,7 @@ def _read(handler: HTTPRouteHandler, route: HTTPRoute, ignored: Mapping[str, str
         body=body,
         body_required=data is not None and not data.has_default,
         decoder=None if data is None else msgspec.json.Decoder(body),
+        takes_if_match=_ENTITIES.match(route.path_format) is not None,
     )
 
 

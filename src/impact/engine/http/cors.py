@@ -5,8 +5,10 @@ for every origin: it lets a browser send the request, of which the page sees the
 the shop lists its origin. Nothing rides on cookies here: whoever sends a token had it.
 """
 
+from collections.abc import Awaitable, Callable
+
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from impact.context import RequestContext
 
@@ -16,7 +18,9 @@ _PREFLIGHT: Headers = [
     (
         b"access-control-allow-headers",
         b"authorization, content-type, x-tenant-id, x-publishable-api-key, x-consistency-token,"
-        b" idempotency-key, if-match, if-none-match, x-request-id, traceparent, tracestate",
+        b" idempotency-key, if-match, if-none-match, x-request-id, traceparent, tracestate,"
+        # Medusa's client sends the locale with each request, empty where none was chosen.
+        b" baggage, x-medusa-locale",
     ),
     (b"access-control-max-age", b"7200"),
     (b"vary", b"origin, access-control-request-method, access-control-request-headers"),
@@ -24,7 +28,7 @@ _PREFLIGHT: Headers = [
 _EXPOSED = (
     b"access-control-expose-headers",
     b"etag, x-request-id, x-consistency-token, ratelimit, ratelimit-policy, retry-after,"
-    b" traceresponse",
+    b" content-disposition, traceresponse",
 )
 
 
@@ -52,3 +56,35 @@ class PreflightMiddleware:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 return
         await self._app(scope, receive, send)
+
+
+class RefusalMiddleware:
+    """Lets the pages that a shop lists read refusals, too, that came before anybody had looked the
+    shop up: a token that has run out, a path that is none, a budget that is used up.
+
+    ``find`` looks it up then, by what the request says of itself. Nothing of the shop stands in
+    such an answer.
+    """
+
+    def __init__(
+        self, app: ASGIApp, find: Callable[[HTTPScope, RequestContext], Awaitable[None]]
+    ) -> None:
+        self._app = app
+        self._find = find
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != ScopeType.HTTP or not scope["state"]["context"].origin:
+            await self._app(scope, receive, send)
+            return
+        context: RequestContext = scope["state"]["context"]
+
+        async def answer(message: Message) -> None:
+            if (
+                message["type"] == "http.response.start"
+                and message["status"] >= 400
+                and not context.admitted
+            ):
+                await self._find(scope, context)
+            await send(message)
+
+        await self._app(scope, receive, answer)

@@ -58,14 +58,14 @@ async def open_guard(
     await runtime.limiter.charge_address(context, class_of(handler.opt, "GET"))
 
 
-def _flow(scope: HTTPScope, context: RequestContext) -> bytes | str:
-    """In whose turn a request waits: its shop's, by what it says of itself."""
+def _said(scope: HTTPScope) -> bytes:
+    """By what the request names its shop, if it does."""
     headers = dict(scope["headers"])
     return (
         headers.get(b"x-tenant-id")
         or headers.get(b"x-publishable-api-key")
         or headers.get(b"authorization")
-        or context.address
+        or b""
     )
 
 
@@ -84,7 +84,8 @@ class LimitsMiddleware:
             return
         state = scope["state"]
         context: RequestContext = state["context"]
-        full = self._running >= self._most
+        runtime = self._runtime()
+        full = self._running - runtime.bodies.awaited >= self._most
         if full:
             # The guards raise it before any work. Health checks and /metrics ask none for it.
             state["request_error"] = OverloadedError(
@@ -100,14 +101,17 @@ class LimitsMiddleware:
             if not replaced:
                 await send(message)
 
+        said = _said(scope)
         try:
-            door = self._runtime().door
+            door = runtime.door
             # Whom there is no room for gets that answer at once.
             if not full and not door.open():
-                await door.wait(_flow(scope, context))
+                await door.wait(door.flow(said, context.address))
             await self._app(scope, receive, answer)
         finally:
             self._running -= 1
+            if context.admitted:
+                door.know(said, context.tenant)
 
     async def _charge_late(
         self, scope: HTTPScope, receive: Receive, send: Send, status: int

@@ -77,7 +77,7 @@ class RequestMiddleware:
         context = _make_context(headers)
         context.address = runtime.limiter.addresses.of(scope)
         error = _read_headers(context, headers, scope)
-        refused = _address_error(scope)
+        refused = _refusal(scope, headers)
         plain = error is None and refused is None
         question = question_of(scope, headers, context) if plain else None
         if question is not None:
@@ -151,13 +151,24 @@ async def _send(
     await send(body)
 
 
-def _address_error(scope: HTTPScope) -> ImpactError | None:
-    """Why no route is looked for. A slash that was encoded is no separator, though the router would
-    take it for one: what stands before this service may have let ``/admin%2fusers`` pass."""
+def _refusal(scope: HTTPScope, headers: dict[bytes, bytes]) -> ImpactError | None:
+    """Why no route is looked for: what another reader may take otherwise than we do (RFC 9112, 3.2
+    and 6.3). A slash that was encoded is no separator, nor are two one, though the router would
+    take them so: what stands before this service may have let ``/admin%2fusers`` pass."""
+    if b"transfer-encoding" in headers and (
+        b"content-length" in headers or headers[b"transfer-encoding"].lower() != b"chunked"
+    ):
+        return InvalidDataError("send a body with content-length, or chunked, and not otherwise")
+    repeats = len(headers) != len(scope["headers"])  # type: ignore[arg-type]
+    if scope["http_version"] == "1.1" and (
+        b"host" not in headers
+        or (repeats and [name for name, _ in scope["headers"]].count(b"host") > 1)
+    ):
+        return InvalidDataError("name the host, and one")
     if len(scope["path"]) + len(scope["query_string"]) > _MOST_ADDRESS:
         return AddressTooLongError(f"path and query have more than {_MOST_ADDRESS} bytes")
     raw = scope.get("raw_path") or b""
-    if b"%" in raw and _SEPARATOR.search(raw):
+    if b"//" in raw or (b"%" in raw and _SEPARATOR.search(raw)):
         return NotFoundError("there is nothing at this path")
     return None
 

@@ -3,27 +3,32 @@
 import asyncio
 import itertools
 from typing import Any, NoReturn
+from uuid import UUID
 
 import msgspec
 from litestar import Request
 from litestar.types import Empty
 
+from impact.context import RequestContext
 from impact.engine.http.body_problems import body_problems, with_whole_numbers
-from impact.engine.http.contract import Contract, contract_of
+from impact.engine.http.contract import UNREAD_KEY, Contract, contract_of
 from impact.engine.http.parameters import (
     MOST_PROBLEMS,
     invalid,
     query_problems,
     type_problems,
 )
+from impact.engine.runtime import Runtime
 from impact.errors import (
     BodyTooLargeError,
     InvalidDataError,
     MediaTypeError,
+    NotFoundError,
     Problem,
     RequestTimeoutError,
 )
-from impact.settings import Settings
+
+_NOTHING = (b"", b"{}", b"null")
 
 
 class JsonRequest(Request[Any, Any, Any]):
@@ -39,13 +44,16 @@ class JsonRequest(Request[Any, Any, Any]):
         Raises BodyTooLargeError, RequestTimeoutError, and MediaTypeError for what is not JSON.
         """
         if self._body is Empty:
-            settings: Settings = self.app.state.runtime.settings
+            runtime: Runtime = self.app.state.runtime
+            settings = runtime.settings
             try:
-                async with asyncio.timeout(settings.body_timeout):
-                    self._body = await self._receive(settings.body_limit)
+                async with asyncio.timeout(settings.body_timeout) as limit:
+                    with runtime.bodies.waiting(limit):
+                        self._body = await self._receive(settings.body_limit)
             except TimeoutError:
                 raise RequestTimeoutError(
-                    f"the body did not arrive within {settings.body_timeout:g} seconds"
+                    f"the body did not arrive within {settings.body_timeout:g} seconds, or others"
+                    " wait to send theirs"
                 ) from None
             contract = contract_of(self.route_handler)
             if not self._body and contract is not None and contract.body_required:
@@ -101,21 +109,50 @@ class JsonRequest(Request[Any, Any, Any]):
             raise MediaTypeError("send the body without content-encoding")
 
 
-async def check_query(request: Request[Any, Any, Any]) -> None:
-    """Refuse a query string that its route does not take. Runs before every handler, and costs a
-    look at the query string; only a bad request pays for finding everything that is wrong.
+async def check(request: Request[Any, Any, Any]) -> None:
+    """Refuse what the route does not take: query parameters, conditions, a body, and ids that are
+    written otherwise than we write them. Runs before every handler and costs a few looks; only a
+    bad request pays for finding everything that is wrong.
 
-    Raises InvalidDataError.
+    Raises InvalidDataError, and NotFoundError for an id.
     """
-    query = request.scope["query_string"]
-    if not query:
-        return
     contract = contract_of(request.route_handler)
-    if contract is None or query in contract.seen:
+    if contract is None:
         return
-    if next(query_problems(query, contract), None) is not None:
-        await refuse(request)
-    contract.remember(query)
+    ids = [str(each) for each in request.path_params.values() if isinstance(each, UUID)]
+    # The router takes a UUID in braces, as a URN and without hyphens for one, too.
+    if ids and not set(ids).issubset(request.scope["path"].lower().split("/")):
+        raise NotFoundError("there is nothing at this path")
+    reads = request.scope["method"] == "GET"
+    _check_conditions(request.scope["state"]["context"], contract, reads=reads)
+    if not reads and contract.body is None and UNREAD_KEY not in request.route_handler.opt:
+        await _refuse_body(request)
+    query = request.scope["query_string"]
+    if query and query not in contract.seen:
+        if next(query_problems(query, contract), None) is not None:
+            await refuse(request)
+        contract.remember(query)
+
+
+def _check_conditions(context: RequestContext, contract: Contract, *, reads: bool) -> None:
+    """A condition that nobody looks at must not be taken for one that holds."""
+    if context.if_match is not None and (reads or not contract.takes_if_match):
+        message, name = "this route takes no if-match", "if-match"
+    elif context.if_none_match is not None and not reads:
+        message, name = "only reads take if-none-match", "if-none-match"
+    else:
+        return
+    raise InvalidDataError(message, problems=[Problem(message, parameter=name)])
+
+
+async def _refuse_body(request: Request[Any, Any, Any]) -> None:
+    """Clients send ``{}`` where they have nothing to say."""
+    headers = request.headers
+    if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
+        return
+    if (await request.body()).strip() not in _NOTHING:
+        message = "this route takes no body"
+        raise InvalidDataError(message, problems=[Problem(message, pointer="")])
 
 
 async def refuse(request: Request[Any, Any, Any]) -> NoReturn:

@@ -163,6 +163,8 @@ def question_of(
     if scope["method"] != "GET" or len(headers) != len(list(scope["headers"])):
         return None
     get = headers.get
+    if b"if-match" in headers:  # which no read takes
+        return None
     authorization, query = get(b"authorization"), scope["query_string"]
     if len(query) + len(authorization or b"") + len(scope["path"]) > _LONGEST:
         return None

@@ -9,6 +9,7 @@ section 8), which no client takes for the end.
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -32,13 +33,14 @@ for what is under way."""
 
 class Streams:
     """The streams of a process. Each may hold a connection, and the pool is there for short
-    requests too: so there are only so many at once."""
+    requests too: so there are only so many at once, and half of them for one shop."""
 
     def __init__(self, settings: Settings, closing: asyncio.Event) -> None:
         self.stall = settings.export_stall
         self.timeout = settings.export_timeout
         self._most = settings.export_limit
-        self._open = 0
+        self._share = max(1, settings.export_limit // 2)
+        self._open: Counter[str] = Counter()
         self._closing = closing
         self._grace = settings.drain_delay + _GRACE
 
@@ -48,18 +50,22 @@ class Streams:
         await asyncio.sleep(self._grace)
 
     @contextlib.contextmanager
-    def taking(self) -> Iterator[None]:
-        """Raises UnavailableError where all are taken."""
-        if self._open >= self._most:
+    def taking(self, tenant: str) -> Iterator[None]:
+        """Raises UnavailableError where all are taken, or all that one shop may have."""
+        own, all = self._open[tenant], self._open.total()
+        if all >= self._most or own >= self._share:
+            whose = f"{own} exports of this shop" if own >= self._share else f"{all} exports"
             raise UnavailableError(
-                f"{self._open} exports are under way, and this process runs no more at once",
+                f"{whose} are under way, and this process runs no more at once",
                 retry_after=_RETRY_AFTER,
             )
-        self._open += 1
+        self._open[tenant] += 1
         try:
             yield
         finally:
-            self._open -= 1
+            self._open[tenant] -= 1
+            if not self._open[tenant]:
+                del self._open[tenant]
 
 
 class StreamedResponse(Response[bytes]):
@@ -107,7 +113,7 @@ class _Streamed(ASGIResponse):
         if self._head:
             await super().__call__(scope, receive, send)
             return
-        with self._streams.taking():
+        with self._streams.taking(scope["state"]["context"].tenant):
             gone = asyncio.create_task(_gone(receive))
             over = asyncio.create_task(self._streams.over())
             work = asyncio.create_task(self._work(send))

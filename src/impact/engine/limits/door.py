@@ -10,11 +10,15 @@ who asks for much waits for themselves.
 import asyncio
 from collections import OrderedDict, deque
 
+import cachebox
+
 _EACH_TURN = 4
 """Requests: few enough that a turn stays near a millisecond, and many enough that the look at the
 sockets between two turns, some 20 us, is little beside them."""
 
-Flow = bytes | str
+_MOST_KNOWN = 4096
+_LONGEST_KNOWN = 1024
+"""Bytes."""
 
 
 class Door:
@@ -24,7 +28,8 @@ class Door:
         self.waiting = 0
         self._begun = 0
         self._turning = False
-        self._queues: OrderedDict[Flow, deque[asyncio.Future[None]]] = OrderedDict()
+        self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        self._known: cachebox.LRUCache[bytes, str] = cachebox.LRUCache(_MOST_KNOWN)
 
     def open(self) -> bool:
         """Whether a request may begin now. If so, it has."""
@@ -36,7 +41,17 @@ class Door:
         self._begun += 1
         return True
 
-    async def wait(self, flow: Flow) -> None:
+    def know(self, said: bytes, shop: str) -> None:
+        """Whoever names their shop so was let in to that one."""
+        if len(said) <= _LONGEST_KNOWN:
+            self._known.insert(said, shop)
+
+    def flow(self, said: bytes, address: str) -> str:
+        """Whose turn a request takes: the shop's, however it is named. A name that nobody was let
+        in by yet may be made up, and costs nothing: whoever sends it takes their address's turn."""
+        return self._known.get(said) or address
+
+    async def wait(self, flow: str) -> None:
         """Wait until the request may begin: in the order of its flow, and the flows in turns."""
         place = asyncio.get_running_loop().create_future()
         self._queues.setdefault(flow, deque()).append(place)

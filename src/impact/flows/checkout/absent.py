@@ -13,6 +13,7 @@ from litestar.params import FromPath, FromQuery
 from impact.context import shopper
 from impact.domains.carts import read
 from impact.engine.http import responses
+from impact.engine.http.contract import unread
 from impact.engine.http.dependencies import Context, Engine
 from impact.engine.schemas import Output
 from impact.engine.security.permissions import public
@@ -58,12 +59,12 @@ class StoreAbsent(Controller):
         """None."""
         return PaymentProviders(payment_providers=[], count=0, offset=0, limit=50)
 
-    @post("/carts/{id:uuid}/shipping-methods", opt=public(), status_code=200)
+    @post("/carts/{id:uuid}/shipping-methods", opt=public() | unread(), status_code=200)
     async def add_shipping_method(self, id: FromPath[UUID]) -> NoReturn:
         """Refused: there is none to choose."""
         raise NotAllowedError(_NO_DELIVERY, code="no_shipping_options")
 
-    @post("/payment-collections", opt=public(), status_code=200)
+    @post("/payment-collections", opt=public() | unread(), status_code=200)
     async def create_payment_collection(self) -> NoReturn:
         """Refused: nothing is paid here."""
         raise NotAllowedError(_NO_PAYMENT, code="no_payment_providers")

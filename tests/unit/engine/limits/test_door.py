@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from impact.engine.limits.door import _EACH_TURN, Door
+from impact.engine.limits.door import _EACH_TURN, _LONGEST_KNOWN, _MOST_KNOWN, Door
 
 
 class Service:
@@ -31,6 +31,29 @@ class Service:
         await asyncio.gather(*(self.request(*each) for each in asked))
         self._counting = False
         return [name for _, name in self.begun]
+
+
+def test_a_shop_is_one_flow_however_it_is_named() -> None:
+    door = Door()
+    for said in (b"paris", b"%70aris", b"pk_paris_x", b"Bearer of.paris"):
+        assert door.flow(said, "10.0.0.1") == "10.0.0.1"  # nobody was let in by it yet
+        door.know(said, "paris")
+        assert door.flow(said, "10.0.0.2") == "paris"
+
+
+def test_names_that_are_made_up_share_their_senders_turn() -> None:
+    door = Door()
+    assert {door.flow(b"shop-%d" % number, "10.0.0.1") for number in range(100)} == {"10.0.0.1"}
+
+
+def test_what_is_known_is_bounded() -> None:
+    door = Door()
+    for number in range(_MOST_KNOWN + 1):
+        door.know(b"%d" % number, "paris")
+    door.know(b"x" * (_LONGEST_KNOWN + 1), "paris")
+    assert door.flow(b"0", "10.0.0.1") == "10.0.0.1"
+    assert door.flow(b"x" * (_LONGEST_KNOWN + 1), "10.0.0.1") == "10.0.0.1"
+    assert door.flow(b"%d" % _MOST_KNOWN, "10.0.0.1") == "paris"
 
 
 async def test_few_begin_in_a_turn_and_in_their_order() -> None:
