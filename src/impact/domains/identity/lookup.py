@@ -55,6 +55,9 @@ async def look_up_cached(
 
     That there is none is not kept: names and keys that somebody makes up have no end.
     """
+    found = runtime.cache.at_hand(kind, key, context)
+    if found is not None:
+        return found
 
     async def load(session: ReadSession) -> T:
         row = await session.fetch_one(statement, **values)

@@ -4,10 +4,12 @@ Neither can be made without a tenant, and no part can hold the separator, so no 
 names can meet (P3).
 """
 
+import functools
 import hashlib
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
+from uuid import UUID
 
 import msgspec
 
@@ -39,9 +41,11 @@ class Key(NamedTuple):
         )
 
 
-def make_key(tenant: str, entity: str, id: object, operation: str) -> Key:
+@functools.lru_cache(maxsize=4096)
+def make_key(tenant: str, entity: str, id: UUID | str, operation: str) -> Key:
     """The key of ``operation`` on one entity. Raises ValueError for a part that could be read
-    as two, InvalidDataError for what is no tenant."""
+    as two, InvalidDataError for what is no tenant. Those of late are remembered, as the checks
+    take longer than a hit."""
     _check_tenant(tenant)
     text = str(id)
     if not (_ENTITY.fullmatch(entity) and _PART.fullmatch(text) and _PART.fullmatch(operation)):

@@ -3,6 +3,7 @@
 import asyncio
 import enum
 import hashlib
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -33,6 +34,13 @@ class TtlClass(enum.Enum):
 
     def keeps(self, settings: Settings) -> bool:
         return self.times(settings)[0] > 0
+
+    def lifetime(self, settings: Settings, missing: str | None) -> float:
+        """Seconds until an entry's time in L2 is up, scattered so that what was filled together
+        does not end together."""
+        _, far = self.times(settings)
+        keep = min(far, settings.cache_negative_ttl) if missing is not None else far
+        return keep * random.uniform(0.9, 1.1)  # noqa: S311 - not a secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,12 @@
 """The cache: L1 in the process, L2 in Redis, the database behind them.
 
-The protocol and why it holds stand in docs/caching.md. In short: versions are noted before a
-load, the load sees at least the commits they speak of, and the value is kept and served only
-while they are unchanged.
+Versions are noted before a load, the load sees at least the commits they speak of, and the value is
+served only while they are unchanged: docs/caching.md has the protocol and why it holds.
 """
 
 import asyncio
 import contextlib
 import math
-import random
 import secrets
 import time
 from collections.abc import Sequence
@@ -84,6 +82,18 @@ class Cache:
         else:
             self._telemetry.cache_hit(context, kind.entity, hits, began)
         return held
+
+    def at_hand(self, kind: Kind[T], key: Key, context: RequestContext) -> T | None:
+        """What ``get`` would answer from L1, where it would do nothing else; else None."""
+        held = self.local.get(key)
+        if held is None or held.missing is not None:
+            return None
+        late = self.validity.due(held.soft - time.monotonic(), held.cost)
+        if late or self.peek(kind, key, context) is None:
+            return None
+        if context.facts is not None:
+            context.facts.append((key, held.serial))
+        return held.value  # type: ignore[no-any-return]
 
     def _counted(self, entity: str) -> tuple[Counters, Tally]:
         made = self._hits[entity] = self.stats.l1[entity], self._telemetry.cache_hits(entity)
@@ -338,7 +348,7 @@ class Cache:
 
         def ready(loaded: Loaded) -> None:
             nonlocal keep, entry, held
-            keep = self._lifetime(kind, loaded.missing)
+            keep = kind.ttl.lifetime(self.settings, loaded.missing)
             entry = Entry(
                 generations=noted.generations,
                 wal=loaded.wal,
@@ -438,10 +448,3 @@ class Cache:
             self.local.put(key, held)
             self.stats.l1[kind.entity].fills += 1
         return held
-
-    def _lifetime(self, kind: Kind[Any], missing: str | None) -> float:
-        """Seconds until the entry's time is up, scattered so that what was filled together does
-        not end together."""
-        _, far = kind.ttl.times(self.settings)
-        keep = min(far, self.settings.cache_negative_ttl) if missing is not None else far
-        return keep * random.uniform(0.9, 1.1)  # noqa: S311 - not a secret
