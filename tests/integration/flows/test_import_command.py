@@ -108,6 +108,32 @@ def test_a_rejects_file_that_cannot_be_written(invoke: Any, tmp_path: Path) -> N
     assert "the rejects file cannot be written" in result.output
 
 
+def test_a_pipe_for_rejects_stays_one(invoke: Any, tmp_path: Path, tenant: str) -> None:
+    """A device, such as /dev/null, must not become a file either."""
+    (tmp_path / "f.csv").write_bytes(GOOD)
+    os.mkfifo(tmp_path / "pipe")
+    # Open for both, so that nobody waits for the other end.
+    reader = os.open(tmp_path / "pipe", os.O_RDWR | os.O_NONBLOCK)
+    try:
+        arguments = ("--tenant", tenant, "--create-tenant", "--rejects", "pipe")
+        assert invoke("online-retail", "f.csv", *arguments).exit_code == 0
+        assert (tmp_path / "pipe").is_fifo()
+        assert os.read(reader, 1000).decode() == f"line,reason,{HEADER}\n"
+    finally:
+        os.close(reader)
+    assert {each.name for each in tmp_path.iterdir()} == {"f.csv", "pipe"}
+
+
+def test_a_link_for_rejects_is_followed(invoke: Any, tmp_path: Path, tenant: str) -> None:
+    (tmp_path / "f.csv").write_bytes(GOOD)
+    (tmp_path / "link").symlink_to("kept.csv")
+    arguments = ("--tenant", tenant, "--create-tenant", "--rejects", "link")
+    for _ in range(2):
+        assert invoke("online-retail", "f.csv", *arguments).exit_code == 0
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "kept.csv").read_text() == f"line,reason,{HEADER}\n"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -25,7 +25,8 @@ class RejectsFile:
     """Line number, reason and the original columns of each rejected row, as CSV.
 
     Written beside its place, made durable by ``seal`` and moved there by ``publish``, so that a
-    reader sees the whole of the last import that succeeded, or nothing of this one.
+    reader sees the whole of the last import that succeeded, or nothing of this one. A device or a
+    pipe, ``/dev/null`` for example, is no place to move a file to: that is written to as rows come.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,20 +38,25 @@ class RejectsFile:
     def __enter__(self) -> Self:
         if self.path.is_dir():
             raise InvalidDataError(f"{self.path}: the rejects file cannot be a directory")
+        # Of a link the file that it leads to is replaced.
+        self._place = self.path.resolve()
+        self._part: Path | None = None
         with self._writing():
-            descriptor, name = tempfile.mkstemp(
-                dir=self.path.parent, prefix=f".{self.path.name}.", suffix=".part"
-            )
-        self._part = Path(name)
-        self._stream = os.fdopen(descriptor, "w", encoding="utf-8", newline="")
+            target: Path | int = self._place
+            if not self._place.exists() or self._place.is_file():
+                target, name = tempfile.mkstemp(
+                    dir=self._place.parent, prefix=f".{self._place.name}.", suffix=".part"
+                )
+                self._part = Path(name)
+            self._stream = open(target, "w", encoding="utf-8", newline="")  # noqa: PTH123
         self._writer = csv.writer(self._stream, lineterminator="\n")
         return self
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(OSError):
             self._stream.close()
-        with contextlib.suppress(FileNotFoundError):
-            self._part.unlink()
+        if self._part is not None:
+            self._part.unlink(missing_ok=True)
 
     def begin(self, header: Sequence[str]) -> None:
         with self._writing():
@@ -87,6 +93,8 @@ class RejectsFile:
         disk stops it."""
         with self._writing():
             self._stream.flush()
+            if self._part is None:
+                return
             os.fsync(self._stream.fileno())
             umask = os.umask(0)
             os.umask(umask)
@@ -94,8 +102,9 @@ class RejectsFile:
 
     def publish(self) -> None:
         """Put the sealed file in its place."""
-        with self._writing():
-            self._part.replace(self.path)
+        if self._part is not None:
+            with self._writing():
+                self._part.replace(self._place)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
