@@ -101,6 +101,7 @@ async def test_it_says_so_serves_on_and_ends_what_runs(
         await server.becomes(503)
         said = await client.get("/health/ready")
         assert said.json()["status"] == "stopping"
+        assert said.headers["retry-after"] == "1"
         # Whoever has not heard yet is served, and told to come back by another connection.
         late = await client.get("/admin/customers", headers=shop.admin)
         assert late.status_code == 200

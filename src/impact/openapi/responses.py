@@ -52,6 +52,10 @@ def _identifies(operation: Operation) -> bool:
     return _asks_database(operation) or operation.path == "/metrics"
 
 
+def _is_file(operation: Operation) -> bool:
+    return any(each.endswith("parquet") for each in operation.media_types)
+
+
 def _may_bring_a_body(operation: Operation) -> bool:
     return operation.method != "GET"
 
@@ -70,6 +74,7 @@ ANSWERS = (
     Answer(401, "No valid credentials were sent.", _identifies, ("www-authenticate",)),
     Answer(403, "The caller may not do this, or not in this shop.", _identifies),
     Answer(404, "There is no such thing in this shop.", _names_a_thing),
+    Answer(406, "The form asked for needs what this server lacks.", _is_file),
     Answer(408, "The body did not arrive in time.", _may_bring_a_body),
     Answer(409, "It exists already, is in use, or was changed by somebody else.", _writes),
     Answer(412, "The thing is not what if-match says.", lambda each: each.takes_if_match),

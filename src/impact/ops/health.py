@@ -68,7 +68,9 @@ class Health(Controller):
             unready.append("redis")
         if runtime.closing.is_set():
             status = "stopping"
+        refused = status in {"no database", "stopping"}
         return Response(
             Readiness(status=status, worker=os.getpid(), nodes=nodes, unready=unready),
-            status_code=503 if status in {"no database", "stopping"} else 200,
+            status_code=503 if refused else 200,
+            headers={"retry-after": "1"} if refused else {},
         )

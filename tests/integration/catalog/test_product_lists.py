@@ -225,6 +225,7 @@ class TestPages:
             ({"limit": -1}, "limit"),
             ({"limit": 10**30}, "limit"),
             ({"offset": -1}, "offset"),
+            ({"offset": 1, "cursor": "A" * 64}, "offset"),
             ({"offset": 1_000_001}, "offset"),
             ({"order": "price"}, "order"),
             ({"order": "--title"}, "order"),
@@ -265,7 +266,7 @@ class TestFields:
         ("fields", "names"),
         [
             ("title", {"id", "title"}),
-            ("title, handle,", {"id", "title", "handle"}),
+            ("title,handle,", {"id", "title", "handle"}),
             ("nope", {"id"}),
             ("variants", {"id", "variants"}),
         ],

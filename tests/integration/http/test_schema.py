@@ -66,6 +66,7 @@ class TestOperations:
             ("/admin/products", "post", "400 401 403 408 409 413 414 415 429 503"),
             ("/admin/products/{id}", "delete", "400 401 403 404 408 409 412 413 414 415 429 503"),
             ("/store/orders", "post", "400 401 403 408 409 413 414 415 422 429 503"),
+            ("/admin/reports/sales", "get", "304 400 401 403 406 414 429 503"),
             ("/auth/user/emailpass", "post", "400 401 403 408 413 414 415 429 503"),
         ],
     )

@@ -93,6 +93,9 @@ def provide_paging(
     ] = None,
     cursor: CursorParameter = None,
 ) -> PageRequest:
+    if cursor is not None and offset:
+        message = "a cursor says where the page begins: send no offset beside it"
+        raise InvalidDataError(message, problems=[Problem(message, parameter="offset")])
     return PageRequest(limit=limit, offset=offset, order=order, cursor=cursor)
 
 
