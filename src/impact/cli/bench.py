@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from impact.cli._bench_database import own_database, running_stack
+from impact.cli._measuring import report_option, write_report
 from impact.cli._progress import progress_bar
 from impact.cli._settings import data_dir_option, load_settings, one_line
 from impact.cli._tables import markdown_table
@@ -48,9 +49,7 @@ from impact.stack import Stack
     show_default=True,
     help="Of the shop whose page 10,000 is asked for.",
 )
-@click.option(
-    "--save", type=click.Path(path_type=Path, dir_okay=False), help="Keep the report as JSON."
-)
+@report_option("--save", help="Keep the report as JSON.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
 def bench(
     context: click.Context,
@@ -88,9 +87,8 @@ def bench(
             )
             report = ratios.Report(machine, rows.measure(plan, chosen or tuple(rows.ROWS)))
     raw = msgspec.json.format(msgspec.json.encode(report))
-    if save is not None:
-        save.write_bytes(raw + b"\n")
     click.echo(raw if as_json else _table(report))
+    write_report(save, raw + b"\n")
     context.exit(0 if all(row.met for row in report.rows) else 1)
 
 

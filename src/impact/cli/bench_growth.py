@@ -7,6 +7,7 @@ import click
 import msgspec
 
 from impact.cli._bench_database import own_database, running_stack
+from impact.cli._measuring import report_option, write_report
 from impact.cli._progress import progress_bar
 from impact.cli._settings import data_dir_option, one_line
 from impact.cli._tables import markdown_table
@@ -25,9 +26,7 @@ from impact.loadtest.growth import Growth, Progress, Sizes
     help="Full: a million products, 10 million order lines, 10,000 shops. Quick: a hundredth.",
 )
 @click.option("--lines", type=click.IntRange(3), help="Order lines, in place of the size's.")
-@click.option(
-    "--save", type=click.Path(path_type=Path, dir_okay=False), help="Keep the figures as JSON."
-)
+@report_option("--save", help="Keep the figures as JSON.")
 @click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
 def command(
     context: click.Context,
@@ -50,9 +49,8 @@ def command(
     with one_line(), progress_bar(quiet=as_json) as progress:
         found = _measure(data_dir, sizes, progress)
     raw = msgspec.json.format(msgspec.json.encode(found))
-    if save is not None:
-        save.write_bytes(raw + b"\n")
     click.echo(raw if as_json else table(found))
+    write_report(save, raw + b"\n")
 
 
 def _measure(data_dir: Path, sizes: Sizes, progress: Progress) -> Growth:

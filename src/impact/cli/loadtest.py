@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from impact.cli._measuring import CannotRunError, report_option, write_report
 from impact.cli._progress import progress_bar
 from impact.cli._settings import data_dir_option, load_settings
 from impact.cli._tables import markdown_table
@@ -27,10 +28,6 @@ except ModuleNotFoundError as missing:
     raise click.ClickException("this needs aiohttp: pip install 'impact[loadtest]'") from missing
 
 _TOKEN_SECONDS = 86_400
-
-
-class _CannotRunError(click.ClickException):
-    exit_code = 2
 
 
 @click.command()
@@ -105,12 +102,7 @@ class _CannotRunError(click.ClickException):
 )
 @click.option("--seed", type=click.IntRange(0, 2**32), default=1, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
-@click.option(
-    "--html",
-    type=click.Path(path_type=Path, dir_okay=False, writable=True),
-    default=None,
-    help="Write a page with latency curves there.",
-)
+@report_option("--html", help="Write a page with latency curves there.")
 @click.pass_context
 def loadtest(
     context: click.Context,
@@ -169,15 +161,15 @@ def loadtest(
     try:
         with progress_bar(quiet=as_json) as progress:
             report = asyncio.run(run(plan, progress))
-        if html is not None:
-            html.write_text(page.written(report))
     except (ImpactError, StackError, OSError) as error:
-        raise _CannotRunError(str(error)) from error
+        raise CannotRunError(str(error)) from error
     except KeyboardInterrupt as error:
-        raise _CannotRunError("interrupted; what had been made is removed") from error
+        raise CannotRunError("interrupted; what had been made is removed") from error
     click.echo(
         msgspec.json.format(msgspec.json.encode(report)).decode() if as_json else _shown(report)
     )
+    if html is not None:
+        write_report(html, page.written(report).encode())
     context.exit(0 if report.met else 1)
 
 

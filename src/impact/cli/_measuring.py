@@ -1,0 +1,47 @@
+"""What the commands that measure share: what they take, the files they write, how they end."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any] | click.Command)
+
+CANNOT_RUN = 2
+
+
+class CannotRunError(click.ClickException):
+    """Nothing was measured, or what was could not be kept: no verdict on what is measured."""
+
+    exit_code = CANNOT_RUN
+
+
+def _writable(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+    if path is None or (path.exists() and not path.is_file()):
+        return path  # a pipe or a device is opened once
+    new = not path.exists()
+    try:
+        path.open("ab").close()
+        if new:
+            path.unlink()
+    except OSError as error:
+        raise click.BadParameter(f"'{path}' cannot be written: {error.strerror}") from None
+    return path
+
+
+def report_option(name: str, *, help: str) -> Callable[[F], F]:
+    """A file that is written when all has been measured, and tried before: what took minutes must
+    not be lost for a folder that is not there."""
+    kind = click.Path(path_type=Path, dir_okay=False)
+    return click.option(name, type=kind, callback=_writable, help=help)
+
+
+def write_report(path: Path | None, content: bytes) -> None:
+    """Call it when the report was printed: the disk may be full by now."""
+    if path is None:
+        return
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise CannotRunError(f"'{path}' cannot be written: {error.strerror}") from error
