@@ -9,6 +9,8 @@ import click
 F = TypeVar("F", bound=Callable[..., Any] | click.Command)
 
 CANNOT_RUN = 2
+INTERRUPTED = 130
+"""As shells give it: 128 + SIGINT."""
 
 
 class CannotRunError(click.ClickException):

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from impact.cli._measuring import CannotRunError, report_option, write_report
+from impact.cli._measuring import INTERRUPTED, CannotRunError, report_option, write_report
 from impact.cli._progress import progress_bar
 from impact.cli._settings import data_dir_option, load_settings
 from impact.cli._tables import markdown_table
@@ -21,6 +21,7 @@ try:
     from impact.loadtest.scenarios.recording import Figures
     from impact.loadtest.scenarios.report import Report, ScenarioReport
     from impact.loadtest.scenarios.run import SCENARIOS, Plan, run
+    from impact.loadtest.scenarios.shops import Left
     from impact.loadtest.scenarios.targets import TARGETS, Check
 except ModuleNotFoundError as missing:
     if missing.name != "aiohttp":
@@ -131,8 +132,8 @@ def loadtest(
     shop-day. What a run needs it makes through the API, and removes it at the end; cancelled
     orders remain.
 
-    Exits with 0 where all targets are met, 1 where one is not or a request failed, and 2 where it
-    could not run.
+    Exits with 0 where all targets are met, 1 where one is not or a request failed, 2 where it
+    could not run, and 130 after Ctrl-C.
     """
     if not url.startswith(("http://", "https://")):
         raise click.BadParameter(f"'{url}' is no http:// or https:// address", param_hint="--url")
@@ -158,19 +159,31 @@ def loadtest(
         metrics_token=metrics_token,
         seed=seed,
     )
+    left = Left()
     try:
         with progress_bar(quiet=as_json) as progress:
-            report = asyncio.run(run(plan, progress))
+            report = asyncio.run(run(plan, progress, left))
     except (ImpactError, StackError, OSError) as error:
         raise CannotRunError(str(error)) from error
-    except KeyboardInterrupt as error:
-        raise CannotRunError("interrupted; what had been made is removed") from error
+    except KeyboardInterrupt:
+        click.echo(f"Interrupted: {_remains(left)}", err=True)
+        context.exit(INTERRUPTED)
     click.echo(
         msgspec.json.format(msgspec.json.encode(report)).decode() if as_json else _shown(report)
     )
     if html is not None:
         write_report(html, page.written(report).encode())
     context.exit(0 if report.met else 1)
+
+
+def _remains(left: Left) -> str:
+    """Orders can be deleted by nobody."""
+    orders = f"{left.orders:,} cancelled orders remain"
+    if left.unanswered:
+        orders += f", and up to {left.unanswered:,} pending ones whose answer had not come"
+    if left.unremoved:
+        return f"{orders}; {left.unremoved:,} orders or goods could not be removed."
+    return f"{orders}; the goods and users of the run are removed."
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -3,7 +3,11 @@
 import asyncio
 import contextlib
 import json
+import re
+import signal
 import subprocess
+import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,7 @@ import httpx
 import msgspec
 import pytest
 
+from impact.loadtest.scenarios import shops
 from impact.loadtest.scenarios.client import CannotRunError
 from impact.loadtest.scenarios.report import Report
 from impact.loadtest.scenarios.run import SCENARIOS, Plan, run
@@ -168,6 +173,72 @@ class TestCommand:
         assert result.returncode == 1, result.stderr
         assert "20 x listing: 429 " in result.stdout
         assert "NOT ALL TARGETS ARE MET" in result.stdout
+
+
+class TestInterrupted:
+    async def test_what_is_left_is_said_and_the_rest_removed(
+        self, served: Served, shop: Shop
+    ) -> None:
+        """The second Ctrl-C comes while the first is cleaned up after."""
+        child: asyncio.subprocess.Process | None = None
+        placed = 0
+        removing = False
+
+        async def interrupt(request: bytes) -> None:
+            nonlocal placed, removing
+            placed += b"POST /store/orders" in request
+            if child is not None and (placed == 30 or (b"DELETE" in request and not removing)):
+                removing |= b"DELETE" in request
+                placed += 1
+                child.send_signal(signal.SIGINT)
+
+        async with through(served.base, interrupt) as base:
+            child = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "impact", "loadtest", "orders", "--url", base),
+                *("--tenant", shop.tenant, "--token", f"{shop.tenant}={bearer(shop)}"),
+                *("-n", "100000", "-c", "4", "--warm-up", "0"),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            said, errors = await child.communicate()
+        assert removing
+        assert child.returncode == 130, errors
+        assert said == b""
+        text = errors.decode()
+        found = re.fullmatch(
+            r"Interrupted: (\d+) cancelled orders remain(?:, and up to (\d+) pending ones whose"
+            r" answer had not come)?; the goods and users of the run are removed.\n",
+            text,
+        )
+        assert found, text
+        products, _ = await left_of(shop)
+        assert products == 0
+        assert shop.client is not None
+        orders = await shop.client.get("/admin/orders?limit=100", headers=shop.admin)
+        states = Counter(order["status"] for order in orders.json()["orders"])
+        assert states["canceled"] == int(found[1])
+        assert states["pending"] <= int(found[2] or 0)
+
+    async def test_cleaning_ends_where_the_server_hangs(
+        self, served: Served, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(shops, "_PATIENCE", 0.2)
+
+        ended = asyncio.Event()
+        stalled: list[bytes] = []
+
+        async def stall(request: bytes) -> None:
+            if b"/cancel" in request or b"DELETE" in request:
+                stalled.append(request)
+                await ended.wait()
+                raise ConnectionResetError
+
+        async with through(served.base, stall) as base:
+            report = await run(plan(base, shop, "orders"), silent)
+            ended.set()
+        assert report.scenarios[0].left == 20 + 40
+        # As many as are sent at once, of the orders and of the goods.
+        assert len(stalled) <= 16
 
 
 class TestCannotRun:

@@ -59,8 +59,7 @@ class _Customers:
         for line in basket(chance, self.shop.variants, chance.randint(1, 3)):
             await visit.call(self._kind("add line"), "POST", f"{cart}/line-items", store, line)
         await self._get(visit, "cart", cart)
-        answer = await visit.call(self._kind("order"), "POST", f"{cart}/complete", store)
-        self.shop.ordered(answer)
+        await self.shop.order(visit, self._kind("order"), f"{cart}/complete", store)
 
     async def edit(self, visit: Visit, chance: random.Random) -> None:
         product = chance.choice(self.shop.products)
