@@ -1,5 +1,6 @@
 """What the commands that measure share: what they take, the files they write, how they end."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,18 @@ class CannotRunError(click.ClickException):
     """Nothing was measured, or what was could not be kept: no verdict on what is measured."""
 
     exit_code = CANNOT_RUN
+
+
+class Finite(click.FloatRange):
+    """A range that no ``nan`` passes, which is neither below nor above anything."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value} is no finite number", param, ctx)
+        return found
 
 
 def _writable(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from impact.cli._measuring import INTERRUPTED, CannotRunError, report_option, write_report
+from impact.cli._measuring import INTERRUPTED, CannotRunError, Finite, report_option, write_report
 from impact.cli._progress import progress_bar
 from impact.cli._settings import data_dir_option, load_settings
 from impact.cli._tables import markdown_table
@@ -55,7 +55,7 @@ _TOKEN_SECONDS = 86_400
 @click.option(
     "-n",
     "--visits",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 1_000_000_000),
     default=None,
     help="Visits of a scenario  [default: its own size, or no end with --duration]",
 )
@@ -68,7 +68,7 @@ _TOKEN_SECONDS = 86_400
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(0, min_open=True),
+    type=Finite(0.001, 1_000_000),
     default=None,
     help="Visits that arrive each second, whatever becomes of them (open loop)  [default: the "
     "scenario's own; each caller sends its next request when it has its answer where it has none]",
@@ -81,19 +81,19 @@ _TOKEN_SECONDS = 86_400
 )
 @click.option(
     "--duration",
-    type=click.FloatRange(0, min_open=True),
+    type=Finite(0.01, 604_800),
     default=None,
-    help="Seconds after which a scenario ends.",
+    help="Seconds after which a scenario ends; a visit due by then that was not sent has failed.",
 )
 @click.option(
     "--warm-up",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 1_000_000_000),
     default=None,
     help="Visits before a scenario is measured  [default: a tenth of its size]",
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=Finite(0.001, 3_600),
     default=30.0,
     show_default=True,
     help="Seconds after which a request has failed.",

@@ -22,6 +22,12 @@ def refused(result: Result, said: str) -> None:
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize("option", ["--rate", "--duration", "--timeout"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "0"])
+def test_numbers_that_end_nothing_are_refused(option: str, value: str) -> None:
+    refused(invoke("loadtest", "--url", "http://127.0.0.1:1", option, value), f"'{option}'")
+
+
 class TestReportFiles:
     @pytest.mark.parametrize(
         "command",
