@@ -216,6 +216,7 @@ def limits(data_dir: Path, as_json: bool) -> None:
 
 
 @bench.command()
+@click.pass_context
 @data_dir_option
 @click.option("--tenant", default="paris", show_default=True, help="The one that is measured.")
 @click.option("--neighbour", default="lyon", show_default=True, help="The one that asks too much.")
@@ -231,6 +232,7 @@ def limits(data_dir: Path, as_json: bool) -> None:
 @click.option("--seconds", type=click.FloatRange(0.2), default=2.0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
 def fairness(
+    context: click.Context,
     data_dir: Path,
     tenant: str,
     neighbour: str,
@@ -242,8 +244,11 @@ def fairness(
 ) -> None:
     """Show what a tenant notices of another that asks for 20 times its budget.
 
-    Starts a server beside what runs, on a free port.
+    Starts a server beside what runs, on a free port. Exits with 1 where the tenant was answered an
+    error.
     """
+    if tenant == neighbour:
+        raise click.BadParameter("must be another shop than --tenant", param_hint="'--neighbour'")
     with one_line():
         found = fairness_bench.measure(
             load_settings(data_dir),
@@ -256,7 +261,12 @@ def fairness(
         )
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found)))
-        return
+    else:
+        _show_fairness(found)
+    context.exit(1 if found.errors else 0)
+
+
+def _show_fairness(found: fairness_bench.Fairness) -> None:
     for name, times_of in (
         ("nobody", found.alone),
         ("one within its budget", found.within),

@@ -83,7 +83,7 @@ def measure(
     neighbour: Counter[int] = Counter()
     errors = 0
     with impact_server(chosen) as server:
-        asyncio.run(_browse(server.port, quiet, seconds))
+        _warm(server.port, quiet, seconds)
         for number in range(rounds):
             for name in list(phases) if number % 2 else reversed(phases):
                 with _noise(server.port, noisy, phases[name], seconds) as answers:
@@ -116,9 +116,17 @@ def measure(
 def _affordable(settings: Settings, tenant: str, seconds: float) -> int:
     """How many requests a second take ``_SHARE`` of the time, as long as one takes now."""
     with impact_server(settings) as server:
-        asyncio.run(_browse(server.port, tenant, seconds))  # a worker's first are slower
+        _warm(server.port, tenant, seconds)
         took, _ = asyncio.run(_browse(server.port, tenant, seconds))
     return max(1, round(_SHARE * 1000 / statistics.median(took)))
+
+
+def _warm(port: int, tenant: str, seconds: float) -> None:
+    """A worker's first answers are slower. Raises ConfigurationError where there are none but
+    errors, whose times would say nothing."""
+    took, failed = asyncio.run(_browse(port, tenant, seconds))
+    if failed == len(took):
+        raise ConfigurationError(f"'{tenant}' has no answer but errors: is there such a shop?")
 
 
 def _quantile(found: list[float], quantile: float) -> float:

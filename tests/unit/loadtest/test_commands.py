@@ -6,7 +6,8 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from impact.cli import bench_growth, main
+from impact.cli import bench, bench_growth, main
+from impact.loadtest import fairness
 from impact.loadtest.growth import Growth
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -26,6 +27,25 @@ def refused(result: Result, said: str) -> None:
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "0"])
 def test_numbers_that_end_nothing_are_refused(option: str, value: str) -> None:
     refused(invoke("loadtest", "--url", "http://127.0.0.1:1", option, value), f"'{option}'")
+
+
+def test_a_shop_is_not_its_own_neighbour() -> None:
+    refused(invoke("bench", "fairness", "--tenant", "lyon"), "another shop")
+
+
+@pytest.mark.parametrize(("errors", "status"), [(0, 0), (3, 1)])
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_errors_are_no_fairness(
+    errors: int,
+    status: int,
+    form: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    times = fairness.Times(1.0, 2.0, 1.0)
+    found = fairness.Fairness(times, times, times, errors, {200: 9}, 1, 10)
+    monkeypatch.setattr(fairness, "measure", lambda *_, **__: found)
+    monkeypatch.setattr(bench, "load_settings", lambda _: None)
+    assert invoke("bench", "fairness", *form).exit_code == status
 
 
 class TestReportFiles:
