@@ -1,11 +1,20 @@
 """What the commands that measure share: what they take, the files they write, how they end."""
 
+import contextlib
+import http.client
 import math
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import asyncpg
 import click
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from impact.errors import ImpactError
+from impact.stack import StackError
 
 F = TypeVar("F", bound=Callable[..., Any] | click.Command)
 
@@ -43,6 +52,37 @@ def _writable(_context: click.Context, _option: click.Parameter, path: Path | No
     except OSError as error:
         raise click.BadParameter(f"'{path}' cannot be written: {error.strerror}") from None
     return path
+
+
+_FAILURES = (
+    *(ImpactError, StackError),
+    *(asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError, RedisError),
+    # What a server that is measured may do: go away, be silent, answer half.
+    *(OSError, EOFError, http.client.HTTPException, subprocess.SubprocessError),
+)
+
+
+@contextlib.contextmanager
+def one_line() -> Iterator[None]:
+    """Turn what keeps a measurement from being made into one line and exit status 2."""
+    try:
+        yield
+    except _FAILURES as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise CannotRunError(text) from error
+
+
+class Measurements(click.Group):
+    """Each of its commands exits with 0 or, by its verdict, 1; 2 where there is none, 130 after
+    Ctrl-C."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            with one_line():
+                return super().invoke(ctx)
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("\nAborted!", err=True)
+            ctx.exit(INTERRUPTED)
 
 
 def report_option(name: str, *, help: str) -> Callable[[F], F]:

@@ -7,14 +7,12 @@ from pathlib import Path
 import click
 import msgspec
 
-from impact.cli._measuring import INTERRUPTED, CannotRunError, Finite, report_option, write_report
+from impact.cli._measuring import INTERRUPTED, Finite, one_line, report_option, write_report
 from impact.cli._progress import progress_bar
 from impact.cli._settings import data_dir_option, load_settings
 from impact.cli._tables import markdown_table
 from impact.cli.token import issue
 from impact.engine.db.tenancy import validate_slug
-from impact.errors import ImpactError
-from impact.stack import StackError
 
 try:
     from impact.loadtest.scenarios import page
@@ -161,10 +159,8 @@ def loadtest(
     )
     left = Left()
     try:
-        with progress_bar(quiet=as_json) as progress:
+        with one_line(), progress_bar(quiet=as_json) as progress:
             report = asyncio.run(run(plan, progress, left))
-    except (ImpactError, StackError, OSError) as error:
-        raise CannotRunError(str(error)) from error
     except KeyboardInterrupt:
         click.echo(f"Interrupted: {_remains(left)}", err=True)
         context.exit(INTERRUPTED)

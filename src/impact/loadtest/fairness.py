@@ -19,7 +19,7 @@ from collections.abc import Iterator
 import msgspec
 
 from impact.errors import ConfigurationError
-from impact.loadtest.servers import impact_server
+from impact.loadtest.servers import child, impact_server
 from impact.settings import Settings
 
 PATH = "/store/products?limit=50&q=a"
@@ -167,12 +167,9 @@ def _noise(port: int, tenant: str, rate: int, seconds: float) -> Iterator[Counte
         yield answers
         return
     arguments = [str(port), tenant, PATH, str(rate), str(seconds + 2 * _LEAD)]
-    process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
-        [sys.executable, "-m", "impact.loadtest.noise", *arguments],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    time.sleep(_LEAD)
-    yield answers
-    output, _ = process.communicate()
+    command = [sys.executable, "-m", "impact.loadtest.noise", *arguments]
+    with child(command, stdout=subprocess.PIPE, text=True) as process:
+        time.sleep(_LEAD)
+        yield answers
+        output, _ = process.communicate()
     answers.update({int(status): count for status, count in json.loads(output or "{}").items()})

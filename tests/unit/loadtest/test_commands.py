@@ -1,12 +1,18 @@
 """What the commands that measure refuse before anything runs, and what they do not lose."""
 
+import asyncio
 from pathlib import Path
+from unittest.mock import Mock
 
+import asyncpg
 import msgspec
 import pytest
+import redis
 from click.testing import CliRunner, Result
+from sqlalchemy.exc import OperationalError
 
 from impact.cli import bench, bench_growth, main
+from impact.errors import ConfigurationError
 from impact.loadtest import fairness
 from impact.loadtest.growth import Growth
 
@@ -46,6 +52,66 @@ def test_errors_are_no_fairness(
     monkeypatch.setattr(fairness, "measure", lambda *_, **__: found)
     monkeypatch.setattr(bench, "load_settings", lambda _: None)
     assert invoke("bench", "fairness", *form).exit_code == status
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("bench", "audit-log", "--rows"),
+        ("bench", "export", "--rows"),
+        ("bench", "growth", "--lines"),
+        ("bench", "--products"),
+        ("bench", "--rounds"),
+        ("bench", "cache", "--requests"),
+        ("bench", "audit", "--clients"),
+        ("loadtest", "--visits"),
+    ],
+)
+def test_absurd_sizes_are_refused(command: tuple[str, ...]) -> None:
+    refused(invoke(*command, "99999999999"), "is not in the range")
+
+
+class TestStatus:
+    @pytest.mark.parametrize(
+        "error",
+        [
+            ConfigurationError("no stack"),
+            asyncpg.TooManyConnectionsError("too many\nclients"),
+            asyncpg.InterfaceError("closed"),
+            OperationalError("SELECT 1", {}, OSError("gone")),
+            redis.exceptions.ConnectionError("no Redis"),
+            ConnectionRefusedError(111, "refused"),
+            asyncio.IncompleteReadError(b"", 1),
+            TimeoutError(),
+        ],
+        ids=lambda error: type(error).__name__,
+    )
+    def test_what_could_not_be_measured(
+        self, error: Exception, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(bench, "load_settings", Mock(side_effect=error))
+        result = invoke("bench", "limits")
+        assert result.exit_code == 2
+        assert result.stderr.startswith("Error: ")
+        assert len(result.stderr.splitlines()) == 1
+
+    @pytest.mark.parametrize("command", [("limits",), ("growth",)])
+    def test_what_was_interrupted(
+        self, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for module, name in ((bench, "load_settings"), (bench_growth, "running_stack")):
+            monkeypatch.setattr(module, name, Mock(side_effect=KeyboardInterrupt))
+        result = invoke("bench", *command)
+        assert result.exit_code == 130
+        assert result.stderr == "\nAborted!\n"
+
+    def test_a_report_without_rows(self, tmp_path: Path) -> None:
+        report = msgspec.json.decode((DOCS / "performance.json").read_bytes())
+        file = tmp_path / "report.json"
+        file.write_bytes(msgspec.json.encode({**report, "rows": []}))
+        result = invoke("bench", "show", file)
+        assert result.exit_code == 2
+        assert result.stderr == f"Error: {file} has no rows\n"
 
 
 class TestReportFiles:
