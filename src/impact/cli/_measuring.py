@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 import click
+from click.core import ParameterSource
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -83,6 +84,16 @@ class Measurements(click.Group):
         except (KeyboardInterrupt, click.Abort):
             click.echo("\nAborted!", err=True)
             ctx.exit(INTERRUPTED)
+
+
+def refuse_dropped(group: click.Context) -> None:
+    """Options of a group's own measurement mean nothing where one of its commands is called; the
+    data directory goes on to that."""
+    for option in group.command.params:
+        given = group.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        if given and option.name != "data_dir":
+            command = group.invoked_subcommand
+            raise click.UsageError(f"{option.opts[0]} goes after '{command}', if that takes it")
 
 
 def report_option(name: str, *, help: str) -> Callable[[F], F]:

@@ -13,6 +13,7 @@ from impact.cli._measuring import (
     CannotRunError,
     Finite,
     Measurements,
+    refuse_dropped,
     report_option,
     write_report,
 )
@@ -78,6 +79,7 @@ def bench(
     where nothing could be measured, and 130 after Ctrl-C.
     """
     if context.invoked_subcommand is not None:
+        refuse_dropped(context)
         return
     with progress_bar(quiet=as_json) as progress:
         require_wrk()

@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from impact.cli._bench_database import own_database, running_stack
-from impact.cli._measuring import CannotRunError, report_option, write_report
+from impact.cli._measuring import CannotRunError, refuse_dropped, report_option, write_report
 from impact.cli._progress import progress_bar
 from impact.cli._settings import data_dir_option
 from impact.cli._tables import markdown_table
@@ -44,6 +44,7 @@ def command(
     full size takes about a quarter of an hour and 8 GB on each node.
     """
     if context.invoked_subcommand is not None:
+        refuse_dropped(context)
         return
     sizes = Sizes() if size == "full" else growth.QUICK
     if lines is not None:

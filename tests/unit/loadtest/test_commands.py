@@ -19,8 +19,10 @@ from impact.loadtest.growth import Growth
 DOCS = Path(__file__).parents[3] / "docs"
 
 
-def invoke(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(main, [str(each) for each in arguments])
+def invoke(*arguments: str | Path, **variables: str) -> Result:
+    unset = dict.fromkeys(("IMPACT_DATA_DIR", "IMPACT_PRIMARY_URL"))
+    given = [str(each) for each in arguments]
+    return CliRunner().invoke(main, given, env={**unset, **variables})
 
 
 def refused(result: Result, said: str) -> None:
@@ -69,6 +71,29 @@ def test_errors_are_no_fairness(
 )
 def test_absurd_sizes_are_refused(command: tuple[str, ...]) -> None:
     refused(invoke(*command, "99999999999"), "is not in the range")
+
+
+class TestGroupOptions:
+    @pytest.mark.parametrize("command", ["cache", "limits", "audit", "export", "growth"])
+    def test_the_data_directory_goes_on(self, command: str, tmp_path: Path) -> None:
+        one, other = tmp_path / "one", tmp_path / "other"
+        for variables in ({}, {"IMPACT_DATA_DIR": str(other)}):
+            result = invoke("bench", "--data-dir", one, command, **variables)
+            assert f"no stack in {one};" in result.stderr
+        result = invoke("bench", "--data-dir", one, command, "--data-dir", other)
+        assert f"no stack in {other};" in result.stderr
+
+    @pytest.mark.parametrize(
+        ("arguments", "option"),
+        [
+            (("bench", "--json", "limits"), "--json"),
+            (("bench", "--rounds", "3", "audit"), "--rounds"),
+            (("bench", "--row", "pages", "growth"), "--row"),
+            (("bench", "growth", "--json", "show", DOCS / "growth.json"), "--json"),
+        ],
+    )
+    def test_others_are_refused(self, arguments: tuple[str, ...], option: str) -> None:
+        refused(invoke(*arguments), f"{option} goes after '")
 
 
 class TestStatus:
