@@ -19,6 +19,7 @@ try:
     from impact.loadtest.scenarios.recording import Figures
     from impact.loadtest.scenarios.report import Report, ScenarioReport
     from impact.loadtest.scenarios.run import SCENARIOS, Plan, run
+    from impact.loadtest.scenarios.shop_day import ShopDay
     from impact.loadtest.scenarios.shops import Left
     from impact.loadtest.scenarios.targets import TARGETS, Check
 except ModuleNotFoundError as missing:
@@ -135,14 +136,18 @@ def loadtest(
     """
     if not url.startswith(("http://", "https://")):
         raise click.BadParameter(f"'{url}' is no http:// or https:// address", param_hint="--url")
-    if tenant == noisy_tenant:
+    chosen = scenarios or tuple(SCENARIOS)
+    shops = {tenant, noisy_tenant} if ShopDay.name in chosen else {tenant}
+    if ShopDay.name in chosen and len(shops) == 1:
         raise click.BadParameter("must be another shop than --tenant", param_hint="--noisy-tenant")
     if closed_loop and rate is not None:
         raise click.BadParameter("means an open loop", param_hint="--rate with --closed-loop")
     given = dict(_pair(each) for each in tokens)
+    for stranger in given.keys() - shops:
+        raise click.BadParameter(f"the shop '{stranger}' takes no part", param_hint="--token")
     plan = Plan(
         url=url.rstrip("/"),
-        scenarios=scenarios or tuple(SCENARIOS),
+        scenarios=chosen,
         targets=TARGETS[targets],
         token_of=functools.partial(_token, data_dir, given),
         tenant=tenant,

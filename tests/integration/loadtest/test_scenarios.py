@@ -269,12 +269,36 @@ class TestCannotRun:
             (["--token", "paris"], "TENANT=TOKEN"),
             (["--noisy-tenant", "paris"], "another shop"),
             (["everything"], "'everything' is not one of"),
+            (["shop-day", "--tenant", "lyon"], "another shop"),
+            (["products", "--token", "lyon=x"], "'lyon' takes no part"),
+            (["orders", "--tenant", "oslo", "--token", "paris=x"], "'paris' takes no part"),
         ],
     )
     def test_a_wrong_option(self, arguments: list[str], said: str) -> None:
         result = impact("loadtest", *arguments)
         assert result.returncode == 2
         assert said in result.stderr
+
+    async def test_the_noisy_shop_is_the_shop_days_alone(self) -> None:
+        base = f"http://127.0.0.1:{free_port()}"
+        result = await command(base, "products", "--tenant", "lyon", "--token", "lyon=x")
+        assert "no server answers" in result.stderr
+
+    @pytest.mark.parametrize("scenario", list(SCENARIOS))
+    async def test_another_server(self, scenario: str, shop: Shop, other_shop: Shop) -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+            await reader.readexactly(int(length[1]) if length else 0)
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
+            writer.close()
+            await writer.wait_closed()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        async with server:
+            base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            with pytest.raises(CannotRunError, match="another one"):
+                await run(plan(base, shop, scenario), silent)
 
     async def test_metrics_that_are_kept_secret(
         self, settings: Settings, shop: Shop, tmp_path: Path

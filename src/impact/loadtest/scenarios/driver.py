@@ -55,7 +55,10 @@ async def drive(
     visit: Callable[[Visit], Awaitable[None]],
     progress: Callable[[float], object],
 ) -> tuple[Recording, Effort]:
-    """Make the visits. ``progress`` is told which share of them is done."""
+    """Make the visits. ``progress`` is told which share of them is done.
+
+    Raises what a visit raises, which ends the others.
+    """
     began, worked = time.perf_counter(), time.process_time()
     recording = Recording(began)
     numbers = itertools.count()
@@ -81,9 +84,12 @@ async def drive(
                 share = max(share, (time.perf_counter() - began) / load.duration)
             progress(min(1.0, share))
 
-    async with asyncio.TaskGroup() as callers:
-        for _ in range(load.concurrency):
-            callers.create_task(caller())
+    try:
+        async with asyncio.TaskGroup() as callers:
+            for _ in range(load.concurrency):
+                callers.create_task(caller())
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
     if load.rate is not None:
         recording.unsent(math.ceil(load.arrivals) - sent)
     seconds = time.perf_counter() - began

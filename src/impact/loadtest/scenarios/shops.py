@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from impact.loadtest.scenarios.client import CannotRunError, Client, Visit
+from impact.loadtest.scenarios.client import CannotRunError, Client, Visit, decoded
 
 TAG = "loadtest"
 """What a run makes carries it, so that what an interrupted one left can be found."""
@@ -98,14 +98,14 @@ class Shop:
             answer = await self._client.ask(
                 "POST", "/admin/products", self.admin, _product(f"{run}-{number}", number)
             )
-            made = msgspec.json.decode(answer, type=_ProductAnswer).product
+            made = decoded(answer, _ProductAnswer).product
             self.products.append(made.id)
             self.variants += [variant.id for variant in made.variants]
 
     async def catalogue(self, limit: int) -> list[UUID]:
         """Products that the storefront shows, the newest first."""
         answer = await self._client.ask("GET", f"/store/products?limit={limit}", self.store)
-        return [each.id for each in msgspec.json.decode(answer, type=_Products).products]
+        return [each.id for each in decoded(answer, _Products).products]
 
     async def user(self) -> UUID:
         """A new member of staff, who may do nothing."""
@@ -114,7 +114,7 @@ class Shop:
             "password": secrets.token_urlsafe(16),
         }
         answer = await self._client.ask("POST", "/admin/users", self.admin, body)
-        made = msgspec.json.decode(answer, type=_UserAnswer).user.id
+        made = decoded(answer, _UserAnswer).user.id
         self._users.append(made)
         return made
 
@@ -142,7 +142,7 @@ class Shop:
             self._unanswered += 1
             raise
         if answer is not None:
-            self._orders.append(msgspec.json.decode(answer, type=_OrderAnswer).order.id)
+            self._orders.append(decoded(answer, _OrderAnswer).order.id)
 
     async def clean(self) -> Left:
         """Cancel the run's orders, remove its goods and users; what is left of them.
