@@ -19,6 +19,7 @@ from collections.abc import Iterator
 import msgspec
 
 from impact.errors import ConfigurationError
+from impact.loadtest.redis_keys import forgotten
 from impact.loadtest.servers import child, impact_server
 from impact.settings import Settings
 
@@ -82,7 +83,7 @@ def measure(
     took: dict[str, list[list[float]]] = {name: [] for name in phases}
     neighbour: Counter[int] = Counter()
     errors = 0
-    with impact_server(chosen) as server:
+    with forgotten(chosen), impact_server(chosen) as server:
         _warm(server.port, quiet, seconds)
         for number in range(rounds):
             for name in list(phases) if number % 2 else reversed(phases):
