@@ -120,6 +120,7 @@ def show(file: Path) -> None:
 
 def _table(report: ratios.Report) -> str:
     lines = []
+    rounds = {row.rounds for row in report.rows}
     for row in report.rows:
         sign = "" if row.more else "at most "
         lines.append(
@@ -131,15 +132,19 @@ def _table(report: ratios.Report) -> str:
                 f"{row.ratio:.2f} ({row.low:.2f} to {row.high:.2f})",
                 f"{sign}{row.at_least:g}: {'met' if row.met else 'NOT MET'}",
                 f"{sign}{row.aim:g}: {'met' if row.aimed else row.distance or 'not met'}",
+                *([row.rounds] if len(rounds) > 1 else []),
             ]
         )
-    head = ("work", "beside", "Impact", "limit", "ratio (spread)", "must be", "aim")
+    head = ["work", "beside", "Impact", "limit", "ratio (spread)", "must be", "aim"]
+    if len(rounds) > 1:
+        head.append("rounds")
+    many = "as many rounds" if len(rounds) > 1 else f"{max(rounds)} rounds"
     found = report.machine
     packages = ", ".join(f"{name} {each}" for name, each in found.packages.items())
     about = (
         f"{found.cores} cores ({found.processor}), load {found.load}, {found.memory_gib} GiB,"
         f" {found.system}, Python {found.python}, PostgreSQL {found.postgresql}, {packages}; commit"
-        f" {found.commit or 'unknown'}; medians of {report.rows[0].rounds} rounds."
+        f" {found.commit or 'unknown'}; medians of {many}."
     )
     return f"{markdown_table(head, lines)}\n\n{textwrap.fill(about, 100)}"
 

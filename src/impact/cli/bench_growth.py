@@ -89,6 +89,7 @@ def table(found: Growth) -> str:
             markdown_table(("page 10,000 by cursor over page 1", "buffers"), deep),
             markdown_table(("resident memory of the worker after", "MB"), memory),
             f"{machine.cores} cores ({machine.processor}), load {machine.load}, Python"
-            f" {machine.python}, PostgreSQL {machine.postgresql}.",
+            f" {machine.python}, PostgreSQL {machine.postgresql}; commit"
+            f" {machine.commit or 'unknown'}.",
         )
     )

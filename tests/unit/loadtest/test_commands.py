@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 
 from impact.cli import bench, bench_growth, main
 from impact.errors import ConfigurationError
-from impact.loadtest import fairness
+from impact.loadtest import fairness, ratios
 from impact.loadtest.growth import Growth
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -137,6 +137,26 @@ class TestStatus:
         result = invoke("bench", "show", file)
         assert result.exit_code == 2
         assert result.stderr == f"Error: {file} has no rows\n"
+
+
+class TestTables:
+    @pytest.mark.parametrize("rounds", [(5, 5), (5, 20)])
+    def test_rounds_are_each_rows_own(self, rounds: tuple[int, ...], tmp_path: Path) -> None:
+        report = msgspec.json.decode((DOCS / "performance.json").read_bytes(), type=ratios.Report)
+        report.rows = [
+            msgspec.structs.replace(row, rounds=count)
+            for row, count in zip(report.rows, rounds, strict=False)
+        ]
+        file = tmp_path / "report.json"
+        file.write_bytes(msgspec.json.encode(report))
+        shown = " ".join(invoke("bench", "show", file).stdout.split())
+        assert ("medians of 5 rounds" in shown) == (rounds == (5, 5))
+        assert ("| rounds |" in shown and "| 20 |" in shown) == (rounds == (5, 20))
+
+    def test_figures_name_their_commit(self) -> None:
+        file = DOCS / "growth.json"
+        found = msgspec.json.decode(file.read_bytes(), type=Growth)
+        assert f"; commit {found.machine.commit}." in invoke("bench", "growth", "show", file).stdout
 
 
 class TestReportFiles:
