@@ -99,11 +99,16 @@ def _free_port() -> int:
 
 def _worker(process: subprocess.Popen[bytes], port: int) -> int:
     deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=2) as response:
-                worker: int = msgspec.json.decode(response.read())["worker"]
-                return worker
-        except (URLError, OSError):
-            time.sleep(0.05)
+    try:
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                with urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=2) as response:
+                    worker: int = msgspec.json.decode(response.read())["worker"]
+                    return worker
+            except (URLError, OSError):
+                time.sleep(0.05)
+    except KeyboardInterrupt:
+        # Ended as it starts, by a gentler signal, it would say "Aborted!" as well.
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     raise ConfigurationError("a server that was to be measured did not start")

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -83,6 +84,11 @@ def test_ended_by_a_signal(stack: Stack, tmp_path: Path) -> None:
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
     assert stack.primary.sql("SELECT datname FROM pg_database WHERE datname LIKE 'bench%'") == ""
+
+
+def test_what_drops_the_database_hears_no_ctrl_c(stack: Stack) -> None:
+    session = stack.primary.sql("\\! cut -d ' ' -f 6 /proc/$PPID/stat")
+    assert int(session) != os.getsid(0)
 
 
 def _runs(pid: int) -> bool:
