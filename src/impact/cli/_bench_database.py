@@ -9,6 +9,7 @@ from impact import settings as settings_module
 from impact.cli._settings import signing_keys
 from impact.engine.interrupts import uninterrupted
 from impact.errors import ConfigurationError
+from impact.loadtest.redis_keys import forgotten
 from impact.ops import migrations
 from impact.settings import Settings
 from impact.stack import Endpoints, Stack
@@ -33,7 +34,8 @@ def running_stack(data_dir: Path) -> Stack:
 
 @contextlib.contextmanager
 def own_database(stack: Stack) -> Iterator[tuple[Settings, Endpoints]]:
-    """Settings and addresses of an empty, migrated database that is dropped at the end."""
+    """Settings and addresses of an empty, migrated database that is dropped at the end, as what
+    the cache made of it is."""
     name = f"bench_{secrets.token_hex(4)}"
     with contextlib.ExitStack() as ending:
         with uninterrupted():
@@ -51,7 +53,8 @@ def own_database(stack: Stack) -> Iterator[tuple[Settings, Endpoints]]:
             log_level="error",
             rate_limits=_AMPLE,
         )
-        yield settings, endpoints
+        with forgotten(settings):
+            yield settings, endpoints
 
 
 def _drop(stack: Stack, name: str) -> None:

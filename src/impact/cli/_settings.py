@@ -9,14 +9,28 @@ from typing import Any
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from impact import settings as settings_module
 from impact.errors import ConfigurationError, ImpactError
 from impact.settings import Settings
 from impact.stack import Endpoints, Stack, StackError
 
+
+def _or_the_groups(context: click.Context, _option: click.Parameter, value: Path) -> Path:
+    """Where it was given to the command's group alone, that is meant: ``bench --data-dir X cache``.
+    (A ``default_map`` of click's counts for less than the variable.)"""
+    group, said = context.parent, ParameterSource.COMMANDLINE
+    own = context.get_parameter_source("data_dir") is said
+    if own or group is None or group.get_parameter_source("data_dir") is not said:
+        return value
+    found: Path = group.params["data_dir"]
+    return found
+
+
 data_dir_option = click.option(
     "--data-dir",
+    callback=_or_the_groups,
     type=click.Path(path_type=Path, file_okay=False),
     envvar="IMPACT_DATA_DIR",
     default=".impact",

@@ -9,8 +9,16 @@ import click
 import msgspec
 
 from impact.cli._bench_database import own_database, running_stack
+from impact.cli._measuring import (
+    CannotRunError,
+    Finite,
+    Measurements,
+    refuse_dropped,
+    report_option,
+    write_report,
+)
 from impact.cli._progress import progress_bar
-from impact.cli._settings import data_dir_option, load_settings, one_line
+from impact.cli._settings import data_dir_option, load_settings
 from impact.cli._tables import markdown_table
 from impact.cli.bench_growth import command as growth_command
 from impact.engine.runtime import open_runtime
@@ -29,7 +37,7 @@ from impact.settings import Settings
 from impact.stack import Stack
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Measurements, invoke_without_command=True)
 @click.pass_context
 @data_dir_option
 @click.option(
@@ -39,18 +47,18 @@ from impact.stack import Stack
     multiple=True,
     help="Only this row; may be given several times.",
 )
-@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--seconds", type=click.IntRange(1), default=3, show_default=True, help="Of a round.")
+@click.option("--rounds", type=click.IntRange(1, 1000), default=5, show_default=True)
+@click.option(
+    "--seconds", type=click.IntRange(1, 3600), default=3, show_default=True, help="Of a round."
+)
 @click.option(
     "--products",
-    type=click.IntRange(10_100),
+    type=click.IntRange(10_100, 10_000_000),
     default=50_500,
     show_default=True,
     help="Of the shop whose page 10,000 is asked for.",
 )
-@click.option(
-    "--save", type=click.Path(path_type=Path, dir_okay=False), help="Keep the report as JSON."
-)
+@report_option("--save", help="Keep the report as JSON.")
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
 def bench(
     context: click.Context,
@@ -65,11 +73,15 @@ def bench(
     """Measure what Impact does beside the best that could be done for the same, in turns.
 
     Needs wrk, and a stack in the data directory, on which it makes a database of its own and drops
-    it at the end. Exits with 1 where a row is below what it must be.
+    it at the end.
+
+    It and its commands exit with 1 where a row is below what it must be or errors were counted, 2
+    where nothing could be measured, and 130 after Ctrl-C.
     """
     if context.invoked_subcommand is not None:
+        refuse_dropped(context)
         return
-    with one_line(), progress_bar(quiet=as_json) as progress:
+    with progress_bar(quiet=as_json) as progress:
         require_wrk()
         stack = running_stack(data_dir)
         with own_database(stack) as (settings, place):
@@ -88,9 +100,8 @@ def bench(
             )
             report = ratios.Report(machine, rows.measure(plan, chosen or tuple(rows.ROWS)))
     raw = msgspec.json.format(msgspec.json.encode(report))
-    if save is not None:
-        save.write_bytes(raw + b"\n")
     click.echo(raw if as_json else _table(report))
+    write_report(save, raw + b"\n")
     context.exit(0 if all(row.met for row in report.rows) else 1)
 
 
@@ -101,12 +112,15 @@ def show(file: Path) -> None:
     try:
         report = msgspec.json.decode(file.read_bytes(), type=ratios.Report)
     except msgspec.MsgspecError as error:
-        raise click.ClickException(f"{file} is no report of 'impact bench': {error}") from None
+        raise CannotRunError(f"{file} is no report of 'impact bench': {error}") from None
+    if not report.rows:
+        raise CannotRunError(f"{file} has no rows")
     click.echo(_table(report))
 
 
 def _table(report: ratios.Report) -> str:
     lines = []
+    rounds = {row.rounds for row in report.rows}
     for row in report.rows:
         sign = "" if row.more else "at most "
         lines.append(
@@ -118,15 +132,19 @@ def _table(report: ratios.Report) -> str:
                 f"{row.ratio:.2f} ({row.low:.2f} to {row.high:.2f})",
                 f"{sign}{row.at_least:g}: {'met' if row.met else 'NOT MET'}",
                 f"{sign}{row.aim:g}: {'met' if row.aimed else row.distance or 'not met'}",
+                *([row.rounds] if len(rounds) > 1 else []),
             ]
         )
-    head = ("work", "beside", "Impact", "limit", "ratio (spread)", "must be", "aim")
+    head = ["work", "beside", "Impact", "limit", "ratio (spread)", "must be", "aim"]
+    if len(rounds) > 1:
+        head.append("rounds")
+    many = "as many rounds" if len(rounds) > 1 else f"{max(rounds)} rounds"
     found = report.machine
     packages = ", ".join(f"{name} {each}" for name, each in found.packages.items())
     about = (
         f"{found.cores} cores ({found.processor}), load {found.load}, {found.memory_gib} GiB,"
         f" {found.system}, Python {found.python}, PostgreSQL {found.postgresql}, {packages}; commit"
-        f" {found.commit or 'unknown'}; medians of {report.rows[0].rounds} rounds."
+        f" {found.commit or 'unknown'}; medians of {many}."
     )
     return f"{markdown_table(head, lines)}\n\n{textwrap.fill(about, 100)}"
 
@@ -149,17 +167,16 @@ async def _shops(settings: Settings, owner_url: str, products: int) -> tuple[Sho
 
 @bench.command()
 @data_dir_option
-@click.option("--requests", type=click.IntRange(1), default=100_000, show_default=True)
+@click.option("--requests", type=click.IntRange(1, 10_000_000), default=100_000, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
 def cache(data_dir: Path, requests: int, as_json: bool) -> None:
     """Show what a hit costs in either tier, and the hit rate of a Zipf-distributed browse over
     10,000 products of 20 shops with 5 % writes."""
-    with one_line():
-        settings = load_settings(data_dir)
-        if settings.redis_url is None:
-            raise ConfigurationError("IMPACT_REDIS_URL is not set: there is no L2 to measure")
-        costs = asyncio.run(cache_bench.measure(settings))
-        browse = asyncio.run(cache_bench.browse(settings, requests=requests))
+    settings = load_settings(data_dir)
+    if settings.redis_url is None:
+        raise ConfigurationError("IMPACT_REDIS_URL is not set: there is no L2 to measure")
+    costs = asyncio.run(cache_bench.measure(settings))
+    browse = asyncio.run(cache_bench.browse(settings, requests=requests))
     figures = {**msgspec.structs.asdict(costs), **msgspec.structs.asdict(browse)}
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(figures)))
@@ -181,17 +198,18 @@ def cache(data_dir: Path, requests: int, as_json: bool) -> None:
 @bench.command()
 @data_dir_option
 @click.option("--tenant", default="paris", show_default=True, help="Whose products are listed.")
-@click.option("--rounds", type=click.IntRange(1), default=10, show_default=True)
-@click.option("--seconds", type=click.IntRange(1), default=1, show_default=True, help="Of a round.")
+@click.option("--rounds", type=click.IntRange(1, 1000), default=10, show_default=True)
+@click.option(
+    "--seconds", type=click.IntRange(1, 3600), default=1, show_default=True, help="Of a round."
+)
 @click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
 def telemetry(data_dir: Path, tenant: str, rounds: int, seconds: int, as_json: bool) -> None:
     """Show what measuring costs: a cached and an uncached list, everything on against off.
 
     Starts two servers beside what runs, on free ports, and asks them in turns.
     """
-    with one_line():
-        settings = load_settings(data_dir)
-        costs = telemetry_bench.measure(settings, tenant, rounds=rounds, seconds=seconds)
+    settings = load_settings(data_dir)
+    costs = telemetry_bench.measure(settings, tenant, rounds=rounds, seconds=seconds)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(costs)))
         return
@@ -207,8 +225,7 @@ def telemetry(data_dir: Path, tenant: str, rounds: int, seconds: int, as_json: b
 @click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
 def limits(data_dir: Path, as_json: bool) -> None:
     """Show what rate limits cost a request that passes."""
-    with one_line():
-        cost = asyncio.run(rate_bench.measure(load_settings(data_dir)))
+    cost = asyncio.run(rate_bench.measure(load_settings(data_dir)))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(cost)))
         return
@@ -218,21 +235,23 @@ def limits(data_dir: Path, as_json: bool) -> None:
 
 
 @bench.command()
+@click.pass_context
 @data_dir_option
 @click.option("--tenant", default="paris", show_default=True, help="The one that is measured.")
 @click.option("--neighbour", default="lyon", show_default=True, help="The one that asks too much.")
 @click.option(
     "--budget",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 1_000_000),
     help="Its requests a second  [default: what takes a sixth of a worker's time here]",
 )
 @click.option(
-    "--times", type=click.IntRange(1), default=20, show_default=True, help="As many it makes."
+    "--times", type=click.IntRange(1, 1000), default=20, show_default=True, help="As many it makes."
 )
-@click.option("--rounds", type=click.IntRange(1), default=10, show_default=True)
-@click.option("--seconds", type=click.FloatRange(0.2), default=2.0, show_default=True)
+@click.option("--rounds", type=click.IntRange(1, 1000), default=10, show_default=True)
+@click.option("--seconds", type=Finite(0.2, 3600), default=2.0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
 def fairness(
+    context: click.Context,
     data_dir: Path,
     tenant: str,
     neighbour: str,
@@ -244,21 +263,28 @@ def fairness(
 ) -> None:
     """Show what a tenant notices of another that asks for 20 times its budget.
 
-    Starts a server beside what runs, on a free port.
+    Starts a server beside what runs, on a free port. Exits with 1 where the tenant was answered an
+    error.
     """
-    with one_line():
-        found = fairness_bench.measure(
-            load_settings(data_dir),
-            tenant,
-            neighbour,
-            budget=budget,
-            times=times,
-            rounds=rounds,
-            seconds=seconds,
-        )
+    if tenant == neighbour:
+        raise click.BadParameter("must be another shop than --tenant", param_hint="'--neighbour'")
+    found = fairness_bench.measure(
+        load_settings(data_dir),
+        tenant,
+        neighbour,
+        budget=budget,
+        times=times,
+        rounds=rounds,
+        seconds=seconds,
+    )
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found)))
-        return
+    else:
+        _show_fairness(found)
+    context.exit(1 if found.errors else 0)
+
+
+def _show_fairness(found: fairness_bench.Fairness) -> None:
     for name, times_of in (
         ("nobody", found.alone),
         ("one within its budget", found.within),
@@ -276,9 +302,9 @@ def fairness(
 
 @bench.command()
 @data_dir_option
-@click.option("--clients", type=click.IntRange(1), default=25, show_default=True)
-@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
-@click.option("--seconds", type=click.FloatRange(0.1), default=4.0, show_default=True)
+@click.option("--clients", type=click.IntRange(1, 1000), default=25, show_default=True)
+@click.option("--rounds", type=click.IntRange(1, 1000), default=5, show_default=True)
+@click.option("--seconds", type=Finite(0.1, 3600), default=4.0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
 def audit(data_dir: Path, clients: int, rounds: int, seconds: float, as_json: bool) -> None:
     """Show what recording changes costs: orders through the API and bulk updates with the
@@ -286,7 +312,7 @@ def audit(data_dir: Path, clients: int, rounds: int, seconds: float, as_json: bo
 
     It makes a database of its own on the stack in the data directory and drops it at the end.
     """
-    with one_line(), progress_bar(quiet=as_json) as progress:
+    with progress_bar(quiet=as_json) as progress:
         stack = running_stack(data_dir)
         with own_database(stack) as (settings, place):
             costs = asyncio.run(
@@ -313,7 +339,9 @@ def audit(data_dir: Path, clients: int, rounds: int, seconds: float, as_json: bo
 
 @bench.command("audit-log")
 @data_dir_option
-@click.option("--rows", type=click.IntRange(1200), default=10_000_000, show_default=True)
+@click.option(
+    "--rows", type=click.IntRange(1200, 1_000_000_000), default=10_000_000, show_default=True
+)
 @click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
 def audit_log(data_dir: Path, rows: int, as_json: bool) -> None:
     """Show what pages of an audit log of twelve months cost with B-tree and with BRIN indexes.
@@ -321,11 +349,10 @@ def audit_log(data_dir: Path, rows: int, as_json: bool) -> None:
     Fills a database of its own in the stack of the data directory, and drops it. Ten million rows
     take about 12 GB and half an hour.
     """
-    with one_line():
-        stack = Stack(running_stack(data_dir).data_dir, replicas=0)
-        with own_database(stack) as (_, place), progress_bar(quiet=as_json) as progress:
-            work = log_bench.measure(place.owner_url, place.primary_url, rows, progress)
-            figures = asyncio.run(work)
+    stack = Stack(running_stack(data_dir).data_dir, replicas=0)
+    with own_database(stack) as (_, place), progress_bar(quiet=as_json) as progress:
+        work = log_bench.measure(place.owner_url, place.primary_url, rows, progress)
+        figures = asyncio.run(work)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(figures)))
         return
@@ -354,7 +381,7 @@ def audit_log(data_dir: Path, rows: int, as_json: bool) -> None:
 
 @bench.command()
 @data_dir_option
-@click.option("--rows", type=click.IntRange(4), default=1_000_000, show_default=True)
+@click.option("--rows", type=click.IntRange(4, 1_000_000_000), default=1_000_000, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
 def export(data_dir: Path, rows: int, as_json: bool) -> None:
     """Show what an export of order lines costs: memory of the worker, time to the first byte,
@@ -364,7 +391,6 @@ def export(data_dir: Path, rows: int, as_json: bool) -> None:
     million rows take some minutes and 600 MB on each node.
     """
     with (
-        one_line(),
         progress_bar(quiet=as_json) as progress,
         own_database(running_stack(data_dir)) as (settings, place),
     ):

@@ -7,8 +7,9 @@ import click
 import msgspec
 
 from impact.cli._bench_database import own_database, running_stack
+from impact.cli._measuring import CannotRunError, refuse_dropped, report_option, write_report
 from impact.cli._progress import progress_bar
-from impact.cli._settings import data_dir_option, one_line
+from impact.cli._settings import data_dir_option
 from impact.cli._tables import markdown_table
 from impact.loadtest import growth
 from impact.loadtest.growth import Growth, Progress, Sizes
@@ -24,10 +25,10 @@ from impact.loadtest.growth import Growth, Progress, Sizes
     show_default=True,
     help="Full: a million products, 10 million order lines, 10,000 shops. Quick: a hundredth.",
 )
-@click.option("--lines", type=click.IntRange(3), help="Order lines, in place of the size's.")
 @click.option(
-    "--save", type=click.Path(path_type=Path, dir_okay=False), help="Keep the figures as JSON."
+    "--lines", type=click.IntRange(3, 1_000_000_000), help="Order lines, in place of the size's."
 )
+@report_option("--save", help="Keep the figures as JSON.")
 @click.option("--json", "as_json", is_flag=True, help="The figures as JSON.")
 def command(
     context: click.Context,
@@ -43,16 +44,16 @@ def command(
     full size takes about a quarter of an hour and 8 GB on each node.
     """
     if context.invoked_subcommand is not None:
+        refuse_dropped(context)
         return
     sizes = Sizes() if size == "full" else growth.QUICK
     if lines is not None:
         sizes = msgspec.structs.replace(sizes, lines=lines)
-    with one_line(), progress_bar(quiet=as_json) as progress:
+    with progress_bar(quiet=as_json) as progress:
         found = _measure(data_dir, sizes, progress)
     raw = msgspec.json.format(msgspec.json.encode(found))
-    if save is not None:
-        save.write_bytes(raw + b"\n")
     click.echo(raw if as_json else table(found))
+    write_report(save, raw + b"\n")
 
 
 def _measure(data_dir: Path, sizes: Sizes, progress: Progress) -> Growth:
@@ -70,7 +71,7 @@ def show(file: Path) -> None:
     try:
         found = msgspec.json.decode(file.read_bytes(), type=Growth)
     except msgspec.MsgspecError as error:
-        raise click.ClickException(f"{file} is no figures of 'bench growth': {error}") from None
+        raise CannotRunError(f"{file} is no figures of 'bench growth': {error}") from None
     click.echo(table(found))
 
 
@@ -88,6 +89,7 @@ def table(found: Growth) -> str:
             markdown_table(("page 10,000 by cursor over page 1", "buffers"), deep),
             markdown_table(("resident memory of the worker after", "MB"), memory),
             f"{machine.cores} cores ({machine.processor}), load {machine.load}, Python"
-            f" {machine.python}, PostgreSQL {machine.postgresql}.",
+            f" {machine.python}, PostgreSQL {machine.postgresql}; commit"
+            f" {machine.commit or 'unknown'}.",
         )
     )

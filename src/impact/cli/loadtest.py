@@ -7,19 +7,20 @@ from pathlib import Path
 import click
 import msgspec
 
+from impact.cli._measuring import INTERRUPTED, Finite, one_line, report_option, write_report
 from impact.cli._progress import progress_bar
 from impact.cli._settings import data_dir_option, load_settings
 from impact.cli._tables import markdown_table
 from impact.cli.token import issue
 from impact.engine.db.tenancy import validate_slug
-from impact.errors import ImpactError
-from impact.stack import StackError
 
 try:
     from impact.loadtest.scenarios import page
     from impact.loadtest.scenarios.recording import Figures
     from impact.loadtest.scenarios.report import Report, ScenarioReport
     from impact.loadtest.scenarios.run import SCENARIOS, Plan, run
+    from impact.loadtest.scenarios.shop_day import ShopDay
+    from impact.loadtest.scenarios.shops import Left
     from impact.loadtest.scenarios.targets import TARGETS, Check
 except ModuleNotFoundError as missing:
     if missing.name != "aiohttp":
@@ -27,10 +28,6 @@ except ModuleNotFoundError as missing:
     raise click.ClickException("this needs aiohttp: pip install 'impact[loadtest]'") from missing
 
 _TOKEN_SECONDS = 86_400
-
-
-class _CannotRunError(click.ClickException):
-    exit_code = 2
 
 
 @click.command()
@@ -57,7 +54,7 @@ class _CannotRunError(click.ClickException):
 @click.option(
     "-n",
     "--visits",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 1_000_000_000),
     default=None,
     help="Visits of a scenario  [default: its own size, or no end with --duration]",
 )
@@ -70,7 +67,7 @@ class _CannotRunError(click.ClickException):
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(0, min_open=True),
+    type=Finite(0.001, 1_000_000),
     default=None,
     help="Visits that arrive each second, whatever becomes of them (open loop)  [default: the "
     "scenario's own; each caller sends its next request when it has its answer where it has none]",
@@ -83,19 +80,19 @@ class _CannotRunError(click.ClickException):
 )
 @click.option(
     "--duration",
-    type=click.FloatRange(0, min_open=True),
+    type=Finite(0.01, 604_800),
     default=None,
-    help="Seconds after which a scenario ends.",
+    help="Seconds after which a scenario ends; a visit due by then that was not sent has failed.",
 )
 @click.option(
     "--warm-up",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 1_000_000_000),
     default=None,
     help="Visits before a scenario is measured  [default: a tenth of its size]",
 )
 @click.option(
     "--timeout",
-    type=click.FloatRange(0, min_open=True),
+    type=Finite(0.001, 3_600),
     default=30.0,
     show_default=True,
     help="Seconds after which a request has failed.",
@@ -105,12 +102,7 @@ class _CannotRunError(click.ClickException):
 )
 @click.option("--seed", type=click.IntRange(0, 2**32), default=1, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="The report as JSON.")
-@click.option(
-    "--html",
-    type=click.Path(path_type=Path, dir_okay=False, writable=True),
-    default=None,
-    help="Write a page with latency curves there.",
-)
+@report_option("--html", help="Write a page with latency curves there.")
 @click.pass_context
 def loadtest(
     context: click.Context,
@@ -139,19 +131,23 @@ def loadtest(
     shop-day. What a run needs it makes through the API, and removes it at the end; cancelled
     orders remain.
 
-    Exits with 0 where all targets are met, 1 where one is not or a request failed, and 2 where it
-    could not run.
+    Exits with 0 where all targets are met, 1 where one is not or a request failed, 2 where it
+    could not run, and 130 after Ctrl-C.
     """
     if not url.startswith(("http://", "https://")):
         raise click.BadParameter(f"'{url}' is no http:// or https:// address", param_hint="--url")
-    if tenant == noisy_tenant:
+    chosen = scenarios or tuple(SCENARIOS)
+    shops = {tenant, noisy_tenant} if ShopDay.name in chosen else {tenant}
+    if ShopDay.name in chosen and len(shops) == 1:
         raise click.BadParameter("must be another shop than --tenant", param_hint="--noisy-tenant")
     if closed_loop and rate is not None:
         raise click.BadParameter("means an open loop", param_hint="--rate with --closed-loop")
     given = dict(_pair(each) for each in tokens)
+    for stranger in given.keys() - shops:
+        raise click.BadParameter(f"the shop '{stranger}' takes no part", param_hint="--token")
     plan = Plan(
         url=url.rstrip("/"),
-        scenarios=scenarios or tuple(SCENARIOS),
+        scenarios=chosen,
         targets=TARGETS[targets],
         token_of=functools.partial(_token, data_dir, given),
         tenant=tenant,
@@ -166,19 +162,29 @@ def loadtest(
         metrics_token=metrics_token,
         seed=seed,
     )
+    left = Left()
     try:
-        with progress_bar(quiet=as_json) as progress:
-            report = asyncio.run(run(plan, progress))
-        if html is not None:
-            html.write_text(page.written(report))
-    except (ImpactError, StackError, OSError) as error:
-        raise _CannotRunError(str(error)) from error
-    except KeyboardInterrupt as error:
-        raise _CannotRunError("interrupted; what had been made is removed") from error
+        with one_line(), progress_bar(quiet=as_json) as progress:
+            report = asyncio.run(run(plan, progress, left))
+    except KeyboardInterrupt:
+        click.echo(f"Interrupted: {_remains(left)}", err=True)
+        context.exit(INTERRUPTED)
     click.echo(
         msgspec.json.format(msgspec.json.encode(report)).decode() if as_json else _shown(report)
     )
+    if html is not None:
+        write_report(html, page.written(report).encode())
     context.exit(0 if report.met else 1)
+
+
+def _remains(left: Left) -> str:
+    """Orders can be deleted by nobody."""
+    orders = f"{left.orders:,} cancelled orders remain"
+    if left.unanswered:
+        orders += f", and up to {left.unanswered:,} pending ones whose answer had not come"
+    if left.unremoved:
+        return f"{orders}; {left.unremoved:,} orders or goods could not be removed."
+    return f"{orders}; the goods and users of the run are removed."
 
 
 def _pair(text: str) -> tuple[str, str]:

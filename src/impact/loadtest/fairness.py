@@ -19,7 +19,8 @@ from collections.abc import Iterator
 import msgspec
 
 from impact.errors import ConfigurationError
-from impact.loadtest.servers import impact_server
+from impact.loadtest.redis_keys import forgotten
+from impact.loadtest.servers import child, impact_server
 from impact.settings import Settings
 
 PATH = "/store/products?limit=50&q=a"
@@ -82,8 +83,8 @@ def measure(
     took: dict[str, list[list[float]]] = {name: [] for name in phases}
     neighbour: Counter[int] = Counter()
     errors = 0
-    with impact_server(chosen) as server:
-        asyncio.run(_browse(server.port, quiet, seconds))
+    with forgotten(chosen), impact_server(chosen) as server:
+        _warm(server.port, quiet, seconds)
         for number in range(rounds):
             for name in list(phases) if number % 2 else reversed(phases):
                 with _noise(server.port, noisy, phases[name], seconds) as answers:
@@ -116,9 +117,17 @@ def measure(
 def _affordable(settings: Settings, tenant: str, seconds: float) -> int:
     """How many requests a second take ``_SHARE`` of the time, as long as one takes now."""
     with impact_server(settings) as server:
-        asyncio.run(_browse(server.port, tenant, seconds))  # a worker's first are slower
+        _warm(server.port, tenant, seconds)
         took, _ = asyncio.run(_browse(server.port, tenant, seconds))
     return max(1, round(_SHARE * 1000 / statistics.median(took)))
+
+
+def _warm(port: int, tenant: str, seconds: float) -> None:
+    """A worker's first answers are slower. Raises ConfigurationError where there are none but
+    errors, whose times would say nothing."""
+    took, failed = asyncio.run(_browse(port, tenant, seconds))
+    if failed == len(took):
+        raise ConfigurationError(f"'{tenant}' has no answer but errors: is there such a shop?")
 
 
 def _quantile(found: list[float], quantile: float) -> float:
@@ -159,12 +168,9 @@ def _noise(port: int, tenant: str, rate: int, seconds: float) -> Iterator[Counte
         yield answers
         return
     arguments = [str(port), tenant, PATH, str(rate), str(seconds + 2 * _LEAD)]
-    process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
-        [sys.executable, "-m", "impact.loadtest.noise", *arguments],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    time.sleep(_LEAD)
-    yield answers
-    output, _ = process.communicate()
+    command = [sys.executable, "-m", "impact.loadtest.noise", *arguments]
+    with child(command, stdout=subprocess.PIPE, text=True) as process:
+        time.sleep(_LEAD)
+        yield answers
+        output, _ = process.communicate()
     answers.update({int(status): count for status, count in json.loads(output or "{}").items()})

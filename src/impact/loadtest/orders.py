@@ -143,12 +143,16 @@ def _script(shop: Shop) -> str:
     take, place = (
         _filled(registry[f"checkout.{name}"][0], shop) for name in ("take_stock", "place")
     )
+    # Impact sends BEGIN and the settings as one message; prepared, each is one of its own, and
+    # only a pipeline lets pgbench wait for them once.
     begin = "\n".join(
         f"{part.strip()};" for part in tenancy.begin(context, read_only=False).split(";")
     )
     return f"""{draws}
 \\set order random(1, 9000000000000000000)
-{begin};
+\\startpipeline
+{begin}
+\\endpipeline
 {take} \\aset
 {place};
 END;

@@ -1,5 +1,6 @@
 """What a rate limit costs a request that passes: ``impact bench limits``."""
 
+import secrets
 import time
 from collections.abc import Awaitable, Callable
 from uuid import UUID
@@ -7,8 +8,10 @@ from uuid import UUID
 import msgspec
 
 from impact.context import Actor, ActorKind, RequestContext
+from impact.engine.interrupts import uninterrupted
 from impact.engine.limits.limiter import Limiter
 from impact.engine.runtime import open_versions
+from impact.loadtest.redis_keys import forget
 from impact.settings import Settings
 
 _REQUESTS = 2000
@@ -28,6 +31,15 @@ class Cost(msgspec.Struct):
 
 async def measure(settings: Settings) -> Cost:
     """Raises ConfigurationError for limits that mean nothing."""
+    own = msgspec.structs.replace(settings, cache_service=f"bench-{secrets.token_hex(4)}")
+    try:
+        return await _measured(own)
+    finally:
+        with uninterrupted():
+            await forget(own)
+
+
+async def _measured(settings: Settings) -> Cost:
     async with (
         open_versions(settings) as versions,
         Limiter(settings, versions.remote) as limiter,

@@ -80,7 +80,8 @@ def uncached_list(bench: Bench) -> Row:
         theirs,
         at_least=0.4,
         aim=0.7,
-        distance="two round trips more, for the transaction that row-level security reads",
+        distance="two round trips more, to begin and to end the transaction that row-level security"
+        " reads",
     )
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -58,22 +59,35 @@ def limit_server(app: str, variables: Mapping[str, str]) -> Iterator[Server]:
 def _running(
     arguments: list[str], variables: Mapping[str, str]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """In a process group of its own, whose end is waited for."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "IMPACT_"))}
-    with contextlib.ExitStack() as ending:
-        with uninterrupted():
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
-                arguments, env={**kept, **variables}, start_new_session=True
-            )
-            ending.callback(_end, process)
+    with child(arguments, signal.SIGINT, env={**kept, **variables}) as process:
         yield process
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+@contextlib.contextmanager
+def child(
+    arguments: list[str], by: signal.Signals = signal.SIGTERM, **options: Any
+) -> Iterator[subprocess.Popen[Any]]:
+    """A process that ends with the block, ``by`` that signal, and whose end is waited for.
+
+    Its session is its own: a terminal's Ctrl-C is for us, and we end it.
+    """
+    with contextlib.ExitStack() as ending:
+        with uninterrupted():
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter and arguments
+                arguments, start_new_session=True, **options
+            )
+            ending.callback(_end, process, by)
+        yield process
+
+
+def _end(process: subprocess.Popen[Any], by: signal.Signals) -> None:
     with uninterrupted():
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGINT)
+            os.killpg(process.pid, by)
         process.wait(_START_SECONDS)
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def _free_port() -> int:
@@ -85,11 +99,16 @@ def _free_port() -> int:
 
 def _worker(process: subprocess.Popen[bytes], port: int) -> int:
     deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=2) as response:
-                worker: int = msgspec.json.decode(response.read())["worker"]
-                return worker
-        except (URLError, OSError):
-            time.sleep(0.05)
+    try:
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                with urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=2) as response:
+                    worker: int = msgspec.json.decode(response.read())["worker"]
+                    return worker
+            except (URLError, OSError):
+                time.sleep(0.05)
+    except KeyboardInterrupt:
+        # Ended as it starts, by a gentler signal, it would say "Aborted!" as well.
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     raise ConfigurationError("a server that was to be measured did not start")

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from impact.loadtest.servers import Server, impact_server
+from impact.loadtest.servers import Server, child, impact_server
 from impact.loadtest.wrk import load
 from impact.settings import Settings
 
@@ -113,13 +113,7 @@ def _paired(first: list[float], second: list[float]) -> float:
 
 @contextlib.contextmanager
 def _collector() -> Iterator[str]:
-    process = subprocess.Popen(  # noqa: S603 - our own interpreter and text
-        [sys.executable, "-c", _COLLECTOR], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None  # noqa: S101 - asked for above
-    try:
+    command = [sys.executable, "-c", _COLLECTOR]
+    with child(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None  # noqa: S101 - asked for above
         yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-    finally:
-        process.terminate()
-        process.wait()
-        process.stdout.close()

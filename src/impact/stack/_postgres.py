@@ -163,6 +163,8 @@ class PostgresServer:
             account=None,
             cwd=Path("/"),
             stdin=script,
+            # Ctrl-C at the terminal is for us: what cleans up after one must not lose its psql.
+            new_session=True,
             env={
                 "PGHOST": "127.0.0.1",
                 "PGPORT": str(self.port),

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -73,14 +74,21 @@ def test_ended_by_a_signal(stack: Stack, tmp_path: Path) -> None:
         child.terminate()
         child.wait()
         said.seek(0)
-        assert said.read().endswith("\nAborted!\n")
-    assert child.returncode == 1
+        text = said.read()
+        assert text.endswith("\nAborted!\n")
+        assert text.count("Aborted!") == 1
+    assert child.returncode == 130
     assert servers
     deadline = time.monotonic() + 30
     while left := [each for each in servers if _runs(each)]:
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
     assert stack.primary.sql("SELECT datname FROM pg_database WHERE datname LIKE 'bench%'") == ""
+
+
+def test_what_drops_the_database_hears_no_ctrl_c(stack: Stack) -> None:
+    session = stack.primary.sql("\\! cut -d ' ' -f 6 /proc/$PPID/stat")
+    assert int(session) != os.getsid(0)
 
 
 def _runs(pid: int) -> bool:
@@ -104,7 +112,7 @@ def _servers(parent: int) -> list[int]:
 def test_no_stack(tmp_path: Path) -> None:
     needed("wrk")
     run = impact("bench", "--data-dir", str(tmp_path))
-    assert run.returncode != 0
+    assert run.returncode == 2
     assert "impact stack up" in run.stderr
 
 

@@ -44,5 +44,5 @@ async def test_a_file_that_is_none_is_told(tmp_path: Path) -> None:
     other = tmp_path / "other.json"
     other.write_text("{}")
     run = await asyncio.to_thread(impact, "bench", "growth", "show", str(other))
-    assert run.returncode == 1
+    assert run.returncode == 2
     assert "is no figures of 'bench growth'" in run.stderr

@@ -3,13 +3,15 @@
 import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 import msgspec
 
 from impact.errors import ImpactError
 from impact.loadtest.scenarios.recording import Recording
+
+T = TypeVar("T")
 
 _TOKEN = "x-consistency-token"  # noqa: S105 - a header's name
 _GOOD = range(200, 300)
@@ -115,6 +117,16 @@ async def opened(base: str, *, connections: int, timeout: float) -> AsyncIterato
         cookie_jar=aiohttp.DummyCookieJar(),
     ) as session:
         yield Client(session, base.rstrip("/"))
+
+
+def decoded(answer: bytes, kind: type[T]) -> T:
+    """An answer's body. Raises CannotRunError for one that is none of Impact's."""
+    try:
+        return msgspec.json.decode(answer, type=kind)
+    except msgspec.MsgspecError as error:
+        raise CannotRunError(
+            f"the server does not answer as Impact does ({error}); is it another one?"
+        ) from error
 
 
 def _encoded(body: Any) -> bytes | None:

@@ -27,7 +27,7 @@ class Orders(Scenario):
         lines = basket(self._chance(visit), self._shop.variants, _LINES)
         headers = {**self._shop.store, "idempotency-key": f"{self._run}-{visit.number}"}
         body = {"email": f"shopper{visit.number}@example.com", "lines": lines}
-        self._shop.ordered(await visit.call(_KIND, "POST", "/store/orders", headers, body))
+        await self._shop.order(visit, _KIND, "/store/orders", headers, body)
 
     def checks(self, recording: Recording, targets: Targets) -> list[Check]:
         return [below("order, p95", recording.p95(_KIND), targets.order_p95)]

@@ -70,6 +70,7 @@ class Recording:
     def __init__(self, began: float) -> None:
         self._began = began
         self._kinds: dict[str, _Kind] = {}
+        self._unsent = 0
         self.failures: Counter[str] = Counter()
         """How often each thing went wrong, by kind of request and what it was."""
 
@@ -87,13 +88,19 @@ class Recording:
             found.failed += 1
             self.failures[f"{kind}: {failure}"] += 1
 
+    def unsent(self, visits: int) -> None:
+        """Visits that were due, and that nobody was free for until the end."""
+        if visits:
+            self._unsent += visits
+            self.failures["visit: due, but not sent before the end"] += visits
+
     @property
     def requests(self) -> int:
         return sum(len(kind.latency) for kind in self._kinds.values())
 
     @property
     def failed(self) -> int:
-        return sum(kind.failed for kind in self._kinds.values())
+        return self._unsent + sum(kind.failed for kind in self._kinds.values())
 
     def p95(self, kind: str) -> float | None:
         """Corrected, in milliseconds; None where no such request was made."""

@@ -1,12 +1,12 @@
 """One scenario after the other, each judged."""
 
-import contextlib
 import datetime as dt
 from collections.abc import Callable, Sequence
 
 import msgspec
 
-from impact.loadtest.scenarios.client import CannotRunError, Client, opened
+from impact.engine.interrupts import uninterrupted
+from impact.loadtest.scenarios.client import Client, opened
 from impact.loadtest.scenarios.driver import Load, drive
 from impact.loadtest.scenarios.orders import Orders
 from impact.loadtest.scenarios.permissions import Permissions
@@ -15,7 +15,7 @@ from impact.loadtest.scenarios.report import Report, ScenarioReport, machine
 from impact.loadtest.scenarios.scenario import Scenario
 from impact.loadtest.scenarios.server import ServerFigures, watched
 from impact.loadtest.scenarios.shop_day import ShopDay
-from impact.loadtest.scenarios.shops import Shops
+from impact.loadtest.scenarios.shops import Left, Shops
 from impact.loadtest.scenarios.targets import Check, Targets, above, below
 
 SCENARIOS: dict[str, type[Scenario]] = {
@@ -58,9 +58,15 @@ class Plan(msgspec.Struct, frozen=True):
         )
 
 
-async def run(plan: Plan, progress: Callable[[str, float | None], object]) -> Report:
-    """Raises CannotRunError where the server, a shop or /metrics is not to be had."""
+async def run(
+    plan: Plan, progress: Callable[[str, float | None], object], left: Left | None = None
+) -> Report:
+    """Raises CannotRunError where the server, a shop or /metrics is not to be had.
+
+    ``left`` holds what remains also where the run ends early; a signal waits for the cleaning.
+    """
     began, where = dt.datetime.now(dt.UTC), machine()
+    left = Left() if left is None else left
     found = []
     for name in plan.scenarios:
         kind = SCENARIOS[name]
@@ -69,7 +75,7 @@ async def run(plan: Plan, progress: Callable[[str, float | None], object]) -> Re
         async with opened(plan.url, connections=connections, timeout=plan.timeout) as client:
             await client.ask("GET", "/health/ready", {})
             scenario = kind(Shops(client, plan.token_of), plan.tenant, plan.noisy_tenant, plan.seed)
-            found.append(await _one(plan, scenario, load, client, progress))
+            found.append(await _one(plan, scenario, load, client, progress, left))
     return Report(plan.url, plan.targets, began, where, found)
 
 
@@ -79,8 +85,9 @@ async def _one(
     load: Load,
     client: Client,
     progress: Callable[[str, float | None], object],
+    left: Left,
 ) -> ScenarioReport:
-    left = 0
+    own = Left()
     try:
         progress(f"{scenario.title}: making what it needs", None)
         await scenario.prepare()
@@ -95,8 +102,9 @@ async def _one(
             )
     finally:
         progress(f"{scenario.title}: cleaning up", None)
-        with contextlib.suppress(CannotRunError):
-            left = await scenario.clean()
+        with uninterrupted():
+            own = await scenario.clean()
+            left.add(own)
     checks = [*scenario.checks(recording, plan.targets), *_common(server, plan.targets)]
     return ScenarioReport(
         name=scenario.name,
@@ -113,7 +121,7 @@ async def _one(
         client=effort,
         checks=checks,
         met=not recording.failed and all(check.met for check in checks),
-        left=left,
+        left=own.unremoved,
     )
 
 

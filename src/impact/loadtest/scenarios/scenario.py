@@ -8,7 +8,7 @@ from uuid import UUID
 
 from impact.loadtest.scenarios.client import Visit
 from impact.loadtest.scenarios.recording import Recording
-from impact.loadtest.scenarios.shops import Shop, Shops
+from impact.loadtest.scenarios.shops import Left, Shop, Shops
 from impact.loadtest.scenarios.targets import Check, Targets
 
 
@@ -50,9 +50,12 @@ class Scenario(abc.ABC):
     def checks(self, recording: Recording, targets: Targets) -> list[Check]:
         """The targets of its own."""
 
-    async def clean(self) -> int:
-        """Remove what was made; how many things could not be."""
-        return sum([await shop.clean() for shop in self._opened])
+    async def clean(self) -> Left:
+        """Remove what was made; what is left of it."""
+        left = Left()
+        for shop in self._opened:
+            left.add(await shop.clean())
+        return left
 
 
 def basket(chance: random.Random, variants: Sequence[UUID], lines: int) -> list[dict[str, object]]:

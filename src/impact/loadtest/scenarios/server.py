@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import msgspec
 
-from impact.loadtest.scenarios.client import CannotRunError, Client
+from impact.loadtest.scenarios.client import CannotRunError, Client, decoded
 
 _SOON, _EVERY, _FIRST = 0.5, 1.0, 6
 """Seconds between two looks: short for the first ones, so that a run of a second has some; each
@@ -60,12 +60,7 @@ class ServerFigures(msgspec.Struct):
 
 
 async def _read(client: Client, headers: Mapping[str, str]) -> _Metrics:
-    try:
-        return msgspec.json.decode(await client.ask("GET", "/metrics", headers), type=_Metrics)
-    except msgspec.MsgspecError as error:
-        raise CannotRunError(
-            f"{client.base}/metrics is not what Impact answers ({error}); is it another server?"
-        ) from error
+    return decoded(await client.ask("GET", "/metrics", headers), _Metrics)
 
 
 @contextlib.asynccontextmanager

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from impact.loadtest.scenarios.client import Visit
+from impact.loadtest.scenarios.client import Visit, decoded
 from impact.loadtest.scenarios.recording import Recording
 from impact.loadtest.scenarios.scenario import Scenario, basket
 from impact.loadtest.scenarios.shops import Shop
@@ -55,12 +55,11 @@ class _Customers:
         answer = await visit.call(self._kind("cart"), "POST", "/store/carts", store, body)
         if answer is None:
             return
-        cart = f"/store/carts/{msgspec.json.decode(answer, type=_CartAnswer).cart.id}"
+        cart = f"/store/carts/{decoded(answer, _CartAnswer).cart.id}"
         for line in basket(chance, self.shop.variants, chance.randint(1, 3)):
             await visit.call(self._kind("add line"), "POST", f"{cart}/line-items", store, line)
         await self._get(visit, "cart", cart)
-        answer = await visit.call(self._kind("order"), "POST", f"{cart}/complete", store)
-        self.shop.ordered(answer)
+        await self.shop.order(visit, self._kind("order"), f"{cart}/complete", store)
 
     async def edit(self, visit: Visit, chance: random.Random) -> None:
         product = chance.choice(self.shop.products)

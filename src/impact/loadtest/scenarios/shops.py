@@ -2,19 +2,21 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
 import msgspec
 
-from impact.loadtest.scenarios.client import CannotRunError, Client
+from impact.loadtest.scenarios.client import CannotRunError, Client, Visit, decoded
 
 TAG = "loadtest"
 """What a run makes carries it, so that what an interrupted one left can be found."""
 _STOCK = 1_000_000
 _AT_ONCE = 8
+_PATIENCE = 10.0
+"""Seconds for one request that cleans up."""
 _TRIES, _PAUSE = 100, 0.1
 """Looks for what replicas have, and seconds between them."""
 _SIZES = ("S", "M", "L", "XL")
@@ -44,6 +46,21 @@ class _OrderAnswer(msgspec.Struct):
     order: _Id
 
 
+class Left(msgspec.Struct):
+    """What a run leaves: ``orders`` were cancelled, which is all that can be done to them, and
+    ``unanswered`` ones were under way when it was interrupted; ``unremoved`` are orders and goods
+    that could not be cancelled or removed."""
+
+    orders: int = 0
+    unanswered: int = 0
+    unremoved: int = 0
+
+    def add(self, other: "Left") -> None:
+        self.orders += other.orders
+        self.unanswered += other.unanswered
+        self.unremoved += other.unremoved
+
+
 class Shop:
     """A shop that exists, with headers of its staff and of its storefront."""
 
@@ -56,6 +73,7 @@ class Shop:
         self.variants: list[UUID] = []
         self._client = client
         self._orders: list[UUID] = []
+        self._unanswered = 0
         self._users: list[UUID] = []
 
     async def check(self) -> None:
@@ -80,14 +98,14 @@ class Shop:
             answer = await self._client.ask(
                 "POST", "/admin/products", self.admin, _product(f"{run}-{number}", number)
             )
-            made = msgspec.json.decode(answer, type=_ProductAnswer).product
+            made = decoded(answer, _ProductAnswer).product
             self.products.append(made.id)
             self.variants += [variant.id for variant in made.variants]
 
     async def catalogue(self, limit: int) -> list[UUID]:
         """Products that the storefront shows, the newest first."""
         answer = await self._client.ask("GET", f"/store/products?limit={limit}", self.store)
-        return [each.id for each in msgspec.json.decode(answer, type=_Products).products]
+        return [each.id for each in decoded(answer, _Products).products]
 
     async def user(self) -> UUID:
         """A new member of staff, who may do nothing."""
@@ -96,7 +114,7 @@ class Shop:
             "password": secrets.token_urlsafe(16),
         }
         answer = await self._client.ask("POST", "/admin/users", self.admin, body)
-        made = msgspec.json.decode(answer, type=_UserAnswer).user.id
+        made = decoded(answer, _UserAnswer).user.id
         self._users.append(made)
         return made
 
@@ -114,21 +132,34 @@ class Shop:
             else:
                 return
 
-    def ordered(self, answer: bytes | None) -> None:
-        """Remember the order of this answer, to cancel it in the end."""
+    async def order(
+        self, visit: Visit, kind: str, path: str, headers: Mapping[str, str], body: Any = None
+    ) -> None:
+        """Place an order, and remember it, to cancel it in the end."""
+        try:
+            answer = await visit.call(kind, "POST", path, headers, body)
+        except asyncio.CancelledError:
+            self._unanswered += 1
+            raise
         if answer is not None:
-            self._orders.append(msgspec.json.decode(answer, type=_OrderAnswer).order.id)
+            self._orders.append(decoded(answer, _OrderAnswer).order.id)
 
-    async def clean(self) -> int:
-        """Cancel the run's orders, remove its goods and users; how many of these are still there.
+    async def clean(self) -> Left:
+        """Cancel the run's orders, remove its goods and users; what is left of them.
 
         Orders are never deleted, by nobody: cancelled ones remain and count in no report.
         """
         cancel = [("POST", f"/admin/orders/{id}/cancel", {"reason": TAG}) for id in self._orders]
         remove = [("DELETE", f"/admin/products/{id}", None) for id in self.products]
         remove += [("DELETE", f"/admin/users/{id}", None) for id in self._users]
-        left = await self._all(cancel) + await self._all(remove)
+        uncancelled = await self._all(cancel)
+        left = Left(
+            orders=len(cancel) - uncancelled,
+            unanswered=self._unanswered,
+            unremoved=uncancelled + await self._all(remove),
+        )
         self._orders, self.products, self.variants, self._users = [], [], [], []
+        self._unanswered = 0
         return left
 
     async def _all(self, requests: Iterable[tuple[str, str, Any]]) -> int:
@@ -140,9 +171,13 @@ class Shop:
             nonlocal failed
             for method, path, body in todo:
                 try:
-                    await self._client.ask(method, path, self.admin, body)
-                except CannotRunError:
+                    async with asyncio.timeout(_PATIENCE):
+                        await self._client.ask(method, path, self.admin, body)
+                except (TimeoutError, CannotRunError) as error:
                     failed += 1
+                    if any(isinstance(e, TimeoutError) for e in (error, error.__cause__)):
+                        # A server that hangs would be waited for again with each of the rest.
+                        failed += sum(1 for _ in todo)
 
         await asyncio.gather(*(work() for _ in range(_AT_ONCE)))
         return failed
