@@ -20,6 +20,7 @@ from impact.engine.cache.kinds import Body, TtlClass, body_kind
 from impact.engine.cache.tiered import Cache
 from impact.engine.db.session import ReadSession
 from impact.engine.runtime import Runtime, open_runtime
+from impact.loadtest.redis_keys import forget
 from impact.settings import Settings
 
 _BATCHES = 30
@@ -162,15 +163,15 @@ class _alone:  # noqa: N801 - reads as a function
 
     def __init__(self, settings: Settings) -> None:
         name = f"bench-{secrets.token_hex(4)}"
-        self._opened = open_runtime(
-            msgspec.structs.replace(settings, cache_service=name, redis_timeout=1.0)
-        )
+        self._own = msgspec.structs.replace(settings, cache_service=name, redis_timeout=1.0)
+        self._opened = open_runtime(self._own)
 
     async def __aenter__(self) -> Runtime:
         return await self._opened.__aenter__()
 
     async def __aexit__(self, *error: object) -> None:
         await self._opened.__aexit__(None, None, None)
+        await forget(self._own)
 
 
 async def _median(
