@@ -74,13 +74,17 @@ class Wire:
             asyncio.create_task(self.pump_client(reader, server_writer, writer, counted)),
             asyncio.create_task(self.pump_server(server_reader, writer, counted)),
         ]
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        for pump in pumps:
-            pump.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+        finally:
+            # Also where the proxy ends while a client that has gone is seen off.
+            for each in (server_writer, writer):
+                each.close()
         for each in (server_writer, writer):
-            each.close()
             with contextlib.suppress(OSError):
                 await each.wait_closed()
 
