@@ -136,7 +136,7 @@ class TestSampling:
             def broken(*_: Any) -> None:
                 raise RuntimeError("a defect")
 
-            monkeypatch.setattr(app.state.runtime.cache, "get", broken)
+            monkeypatch.setattr(app.state.runtime.cache, "entry", broken)
             failing = UNSAMPLED.replace("4bf9", "aaaa")
             response = await client.get(
                 "/store/collections", headers={**shop.store, "traceparent": failing}
