@@ -68,10 +68,15 @@ class Dev:
 
     def __enter__(self) -> Self:
         deadline = time.monotonic() + _START_SECONDS
-        while "Ctrl-C stops everything" not in self.output:
-            assert self.process.poll() is None, self.output
-            assert time.monotonic() < deadline, self.output
-            time.sleep(0.05)
+        try:
+            while "Ctrl-C stops everything" not in self.output:
+                assert self.process.poll() is None, self.output
+                assert time.monotonic() < deadline, self.output
+                time.sleep(0.05)
+        except BaseException:
+            # It would go on beside all other tests.
+            self.stop()
+            raise
         return self
 
     def __exit__(
