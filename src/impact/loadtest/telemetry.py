@@ -51,8 +51,8 @@ class Cost(msgspec.Struct):
     cpu_off: float
     cpu_ratio: float
     rounds: int
-    rates_on: list[float]
-    rates_off: list[float]
+    cpus_on: list[float]
+    cpus_off: list[float]
 
 
 def measure(
@@ -101,8 +101,8 @@ def _compare(
         cpu_off=statistics.median(costs["off"]),
         cpu_ratio=_paired(costs["off"], costs["on"]),
         rounds=rounds,
-        rates_on=rates["on"],
-        rates_off=rates["off"],
+        cpus_on=costs["on"],
+        cpus_off=costs["off"],
     )
 
 
