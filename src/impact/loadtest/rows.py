@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -22,6 +22,8 @@ from impact.settings import Settings
 Told = Callable[[str, float | None], None]
 _CONNECTIONS = 16
 _LIST = "/admin/products?limit=50"
+_TURNS = 4
+"""Of each side in a round of the telemetry row."""
 _OF_THE_SERVER = {
     *("server", "date", "transfer-encoding", "connection"),
     *("x-request-id", "ratelimit", "ratelimit-policy"),
@@ -138,26 +140,30 @@ def pages(bench: Bench) -> Row:
 
 def telemetry_cost(bench: Bench) -> Row:
     bench.told("telemetry", None)
-    # The difference is small beside what else moves the machine for seconds at a time: many short
-    # rounds, and the server's processor time, which others do not take as they take its turns.
+    # The difference is small beside what else moves the machine for seconds at a time, which only
+    # ever adds: the server's processor time, and of each side's turns in a round the best.
     cost = telemetry.measure(
         bench.settings,
         bench.few.tenant,
-        rounds=4 * bench.rounds,
-        seconds=bench.seconds / 4,
+        rounds=_TURNS * bench.rounds,
+        seconds=bench.seconds / _TURNS,
         lists=["cached"],
     )["cached"]
     return row(
         "telemetry on against off, cached list",
         "the same server with telemetry off",
         "requests a CPU second",
-        [1e6 / each for each in cost.cpus_on],
-        [1e6 / each for each in cost.cpus_off],
+        [1e6 / min(turns) for turns in _rounds(cost.cpus_on)],
+        [1e6 / min(turns) for turns in _rounds(cost.cpus_off)],
         at_least=0.85,
         aim=0.95,
         distance="a note in the journal, which is added up later, and one trace in twenty,"
         " where the whole request takes so little",
     )
+
+
+def _rounds(turns: Sequence[float]) -> Iterator[Sequence[float]]:
+    return (turns[first : first + _TURNS] for first in range(0, len(turns), _TURNS))
 
 
 def order_of_three(bench: Bench) -> Row:
