@@ -12,6 +12,22 @@ CHECK = "/admin/permissions/check"
 BODY = {"permissions": ["product:read"]}
 
 
+async def test_a_key_that_nobody_looked_at_puts_no_shop_in_anothers_line(
+    app: Litestar, runtime: Runtime, shop: Shop, other_shop: Shop
+) -> None:
+    """Staff of one shop send the key of another's storefront beside their token."""
+    key = other_shop.store["x-publishable-api-key"]
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://impact.test"
+    ) as client:
+        headers = {"authorization": shop.admin["authorization"], "x-publishable-api-key": key}
+        assert (await client.post(CHECK, headers=headers, json=BODY)).status_code == 200
+        assert runtime.door.flow(key.encode(), "10.0.0.1") == "10.0.0.1"
+        answer = await client.get("/store/products", headers=other_shop.store)
+        assert answer.status_code == 200
+        assert runtime.door.flow(key.encode(), "10.0.0.1") == other_shop.tenant
+
+
 async def test_a_shop_does_not_stand_in_anothers_line(
     app: Litestar, runtime: Runtime, shop: Shop, other_shop: Shop
 ) -> None:

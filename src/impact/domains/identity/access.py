@@ -276,6 +276,7 @@ async def user_access(runtime: Runtime, context: RequestContext, actor: Actor) -
     """What a user may do at home and elsewhere, compiled: once per change of their tenant's
     roles, wherever the change was made. None for a user who is gone."""
     key = make_key(actor.tenant, "rbac", actor.id, "grant")
+    # Asked here as well: the call below takes as long as what it finds out.
     found = runtime.cache.at_hand(cache.users, key, context)
     if found is not None:
         return found

@@ -113,7 +113,7 @@ class Cache:
         With ``id`` the entry is about that row of each entity that the kind depends on, without
         about any row. Raises what ``load`` raises; NotFoundError also from a negative entry.
         """
-        held = self._at_hand(kind, key, context, load, id)
+        held = self._from_l1(kind, key, context, load, id)
         if held is None:
             held = await self._fetch(kind, key, context, load, id)
         value: T = held.value
@@ -129,10 +129,10 @@ class Cache:
         id: object | None = None,
     ) -> Held:
         """Like ``get``: the value with what is known of it."""
-        held = self._at_hand(kind, key, context, load, id)
+        held = self._from_l1(kind, key, context, load, id)
         return held if held is not None else await self._fetch(kind, key, context, load, id)
 
-    def _at_hand(
+    def _from_l1(
         self, kind: Kind[T], key: Key, context: RequestContext, load: Load[T], id: object | None
     ) -> Held | None:
         """L1's entry, which is refreshed behind the caller's back where that is due."""

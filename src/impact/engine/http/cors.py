@@ -81,7 +81,8 @@ class RefusalMiddleware:
         async def answer(message: Message) -> None:
             if (
                 message["type"] == "http.response.start"
-                and message["status"] >= 400
+                # A server that is short of something looks nothing up for a refusal.
+                and 400 <= message["status"] < 500
                 and not context.admitted
             ):
                 await self._find(scope, context)
